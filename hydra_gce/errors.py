@@ -1,0 +1,80 @@
+"""Every error that a person can meet, in one tree.
+
+    HydraGCEError
+    ├── ConfigError            what was asked for is wrong or contradictory; nothing was started
+    ├── CredentialsError       no credentials, no project, or not allowed
+    ├── CodeTooLarge           the snapshot of the code passes its limit
+    ├── NotPicklable           the task function cannot travel
+    ├── EnvironmentUnsolvable  no set of Python packages meets the requirements
+    ├── SweepDirBusy           another launch is at work in this sweep directory
+    ├── NoPlace                no zone could give a VM
+    ├── CollectError           results are safe in the bucket but could not be written here
+    ├── LocalEngineError       the embedded Compute Engine did not start or answer
+    ├── BucketError
+    │   ├── ObjectMissing      an object that should be there is not
+    │   ├── GenerationMismatch somebody else wrote it first
+    │   └── SealBroken         a wrong signature: nothing of it was opened
+    └── JobFailed              a job ended without a return value: raised, died, or was lost
+"""
+
+from __future__ import annotations
+
+
+class HydraGCEError(Exception):
+    """The message says what happened, to what, and what to do."""
+
+
+class ConfigError(HydraGCEError):
+    pass
+
+
+class CredentialsError(HydraGCEError):
+    pass
+
+
+class CodeTooLarge(HydraGCEError):
+    pass
+
+
+class NotPicklable(HydraGCEError):
+    pass
+
+
+class EnvironmentUnsolvable(HydraGCEError):
+    pass
+
+
+class SweepDirBusy(HydraGCEError):
+    pass
+
+
+class NoPlace(HydraGCEError):
+    pass
+
+
+class CollectError(HydraGCEError):
+    pass
+
+
+class LocalEngineError(HydraGCEError):
+    pass
+
+
+class BucketError(HydraGCEError):
+    pass
+
+
+class ObjectMissing(BucketError):
+    pass
+
+
+class GenerationMismatch(BucketError):
+    pass
+
+
+class SealBroken(BucketError):
+    pass
+
+
+class JobFailed(HydraGCEError):
+    """Stands in Hydra's results for the exception of a job that left none."""

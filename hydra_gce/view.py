@@ -1,0 +1,57 @@
+"""What is known of a sweep at one moment: made by ``watch``, shown by ``display`` and the command line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from hydra_gce.jobs import JobState
+
+
+@dataclass(frozen=True)
+class JobView:
+    """One job. ``cost`` is that of all its attempts so far, US dollars; ``vm_seconds`` the same in time.
+
+    ``note`` says in a few words what is going on ("environment", "waiting for a place", the cause of a failure).
+    ``history`` holds the newest values of the metric, oldest first, for a sparkline.
+    """
+
+    num: int
+    overrides: list[str]
+    state: JobState
+    attempt: int = 0
+    instance: str = ""
+    zone: str = ""
+    machine: str = ""
+    step: int | None = None
+    total_steps: int | None = None
+    metric_name: str = ""
+    metric: float | None = None
+    history: list[float] = field(default_factory=list)
+    return_value: object = None
+    cost: Decimal = Decimal(0)
+    vm_seconds: float = 0.0
+    note: str = ""
+    mlflow_run: str = ""
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep. ``news`` are lines for the person, each with its time (seconds since the epoch), oldest first."""
+
+    sweep: str
+    project: str
+    backend: str
+    jobs: list[JobView]
+    started: float
+    now: float
+    machine: str = ""
+    estimate: str = ""
+    code: str = ""
+    news: list[tuple[float, str]] = field(default_factory=list)
+    mlflow: str = ""
+    sweep_dir: str = ""
+
+    @property
+    def cost(self) -> Decimal:
+        return sum((job.cost for job in self.jobs), Decimal(0))
