@@ -14,6 +14,7 @@ class JobView:
 
     ``note`` says in a few words what is going on ("environment", "waiting for a place", the cause of a failure).
     ``history`` holds the newest values of the metric, oldest first, for a sparkline.
+    ``previous_zone`` is where the attempt before this one ran, if elsewhere.
     """
 
     num: int
@@ -28,6 +29,7 @@ class JobView:
     metric_name: str = ""
     metric: float | None = None
     history: list[float] = field(default_factory=list)
+    previous_zone: str = ""
     return_value: object = None
     cost: Decimal = Decimal(0)
     vm_seconds: float = 0.0
@@ -37,7 +39,12 @@ class JobView:
 
 @dataclass(frozen=True)
 class SweepView:
-    """A sweep. ``news`` are lines for the person, each with its time (seconds since the epoch), oldest first."""
+    """A sweep. ``news`` are lines for the person, each with its time (seconds since the epoch), oldest first.
+
+    ``backend`` is "cloud" or "local" (the embedded Compute Engine, where nothing is charged). ``return_name`` names the
+    return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``mlflow`` is where to
+    see the runs: an address, or the command that opens it.
+    """
 
     sweep: str
     project: str
@@ -51,6 +58,8 @@ class SweepView:
     news: list[tuple[float, str]] = field(default_factory=list)
     mlflow: str = ""
     sweep_dir: str = ""
+    return_name: str = ""
+    vms_left: str = ""
 
     @property
     def cost(self) -> Decimal:
