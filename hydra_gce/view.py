@@ -29,12 +29,12 @@ class JobView:
     metric_name: str = ""
     metric: float | None = None
     history: list[float] = field(default_factory=list)
-    previous_zone: str = ""
     return_value: object = None
     cost: Decimal = Decimal(0)
     vm_seconds: float = 0.0
     note: str = ""
     mlflow_run: str = ""
+    previous_zone: str = ""
 
 
 @dataclass(frozen=True)
