@@ -1,0 +1,196 @@
+"""What a sweep came to: its table, its failures with their causes, where everything lies, what it cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from hydra_gce.display.figures import clean, duration, money, number, shorten_middle, told_apart
+from hydra_gce.display.grid import Column, grid, pack
+from hydra_gce.display.head import NOTHING_CHARGED
+from hydra_gce.display.table import LEAST_OVERRIDES, STATE_STYLES, metric_name
+from hydra_gce.jobs import JobState
+from hydra_gce.view import JobView, SweepView
+
+_DIGITS = 5
+_LONGEST_VALUE = 24
+_LONGEST_RUN = 10
+_CAUSES_SHOWN = 10
+
+_FORMS: tuple[tuple[int, tuple[str, ...]], ...] = (
+    (2, ("attempts", "VM time", "cost", "MLflow run")),
+    (1, ("attempts", "VM time", "cost", "MLflow run")),
+    (1, ("attempts", "VM time", "cost")),
+    (1, ("VM time", "cost")),
+    (1, ("cost",)),
+    (1, ()),
+)
+"""The gap, and the columns beside number, overrides and return value: the first that fits is taken."""
+
+
+def end_lines(view: SweepView, width: int | None) -> list[Text]:
+    """The whole end of a sweep. ``width=None`` (a pipe, a file) shortens nothing."""
+    order = _Order.of(view)
+    return [
+        *_table(view, order, width),
+        *_order_line(view, order),
+        *_failure_lines(view, width),
+        *_closing_lines(view, width),
+    ]
+
+
+@dataclass(frozen=True)
+class _Order:
+    """The jobs as they are shown; ``by_value`` if that is by return value, highest first."""
+
+    jobs: list[JobView]
+    by_value: bool
+    name: str
+
+    @classmethod
+    def of(cls, view: SweepView) -> _Order:
+        by_num = sorted(view.jobs, key=lambda job: job.num)
+        done = [job for job in by_num if job.state is JobState.COMPLETED]
+        values = {job.num: _as_float(job.return_value) for job in done}
+        name = clean(view.return_name) or _return_name(done)
+        if not done or any(value is None for value in values.values()):
+            return cls(by_num, by_value=False, name=name)
+        best_first = sorted(done, key=lambda job: _highest_first(values[job.num]))
+        others = [job for job in by_num if job.num not in values]
+        return cls(best_first + others, by_value=True, name=name)
+
+
+def _return_name(done: Sequence[JobView]) -> str:
+    """The metric's name where the return values are that metric's newest ones; else what is surely right."""
+    name = metric_name(done)
+    pairs = [(_as_float(job.return_value), job.metric) for job in done]
+    same = [
+        value is not None and metric is not None and math.isclose(value, metric, rel_tol=1e-6)
+        for value, metric in pairs
+    ]
+    return name if name and all(same) else "return value"
+
+
+def _as_float(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:  # an int beyond every float
+        return -math.inf if str(value).startswith("-") else math.inf
+
+
+def _highest_first(value: float | None) -> tuple[bool, float]:
+    absent = value is None or math.isnan(value)
+    return absent, 0.0 if value is None or absent else -value
+
+
+def _table(view: SweepView, order: _Order, width: int | None) -> list[Text]:
+    if not order.jobs:
+        return []
+    overrides = told_apart([job.overrides for job in order.jobs])[0]
+    returns_something = any(
+        job.state is not JobState.COMPLETED or job.return_value is not None for job in order.jobs
+    )
+    for gap, extras in _FORMS:
+        columns = [Column("#", right=True), Column("overrides", least=LEAST_OVERRIDES)]
+        if returns_something:
+            columns.append(Column(order.name, right=True))
+        if view.backend == "local" and "cost" in extras:
+            extras = tuple("would cost" if name == "cost" else name for name in extras)
+        columns += [Column(name, right=name != "MLflow run") for name in extras]
+        rows = []
+        for job, own in zip(order.jobs, overrides, strict=True):
+            cells = [Text(str(job.num)), Text(own)] + ([_outcome(job)] if returns_something else [])
+            rows.append(cells + [Text(_extra(job, name, width)) for name in extras])
+        lines = grid(columns, rows, width, gap)
+        if lines is not None:
+            return lines
+    return [
+        Text(f"{job.num} {_outcome(job).plain} {own}") for job, own in zip(order.jobs, overrides, strict=True)
+    ]
+
+
+def _extra(job: JobView, name: str, width: int | None) -> str:
+    if name == "attempts":
+        return str(job.attempt)
+    if name == "VM time":
+        return duration(job.vm_seconds)
+    if name == "MLflow run":
+        run = clean(job.mlflow_run)
+        return run if width is None or len(run) <= _LONGEST_RUN else f"{run[: _LONGEST_RUN - 2]}…"
+    return money(job.cost)
+
+
+def _outcome(job: JobView) -> Text:
+    if job.state is not JobState.COMPLETED:
+        return Text(job.state.value.lower(), style=STATE_STYLES[job.state])
+    value = job.return_value
+    if value is None:
+        return Text("-")
+    if isinstance(value, Real) and not isinstance(value, bool):
+        return Text(number(value, _DIGITS))
+    return Text(shorten_middle(clean(_as_written(value)), _LONGEST_VALUE))
+
+
+def _as_written(value: object) -> str:
+    """A user's class may raise anything in its own ``repr``: its name is then all that can be said of it."""
+    try:
+        return repr(value)
+    except Exception as error:
+        return f"<{type(value).__name__}: its repr raises {type(error).__name__}>"
+
+
+def _order_line(view: SweepView, order: _Order) -> list[Text]:
+    lines = []
+    shared = told_apart([job.overrides for job in view.jobs])[1]
+    if shared:
+        lines.append(Text(f"every point {shared}", style="dim"))
+    done = [job for job in order.jobs if job.state is JobState.COMPLETED]
+    if order.by_value and len(done) > 1:
+        lines.append(Text(f"by {order.name}, highest first", style="dim"))
+    return lines
+
+
+def _failure_lines(view: SweepView, width: int | None) -> list[Text]:
+    """Each cause once with the jobs that it took: of 200 failures most are the same."""
+    jobs_by_cause: dict[str, list[int]] = {}
+    for job in sorted(view.jobs, key=lambda job: job.num):
+        if job.state is JobState.FAILED:
+            cause = clean(job.note) or "no cause was reported"
+            jobs_by_cause.setdefault(cause, []).append(job.num)
+    lines = []
+    for cause, nums in list(jobs_by_cause.items())[:_CAUSES_SHOWN]:
+        who = f"job {nums[0]}" if len(nums) == 1 else f"jobs {_few(nums)}"
+        label = f"{who} failed: "
+        logs = f"(logs: hydra-gce logs {clean(view.sweep)} --job {nums[0]})"
+        for at, text in enumerate(pack([f"{label}{cause}", logs], width, " ")):
+            lines.append(Text(f"  {text}" if at else text, style="" if at else "red"))
+    left = len(jobs_by_cause) - _CAUSES_SHOWN
+    if left > 0:
+        lines.append(Text(f"and {left} other causes of failure"))
+    return lines
+
+
+def _few(nums: Sequence[int]) -> str:
+    shown = ", ".join(str(num) for num in nums[:6])
+    return shown if len(nums) <= 6 else f"{shown} and {len(nums) - 6} more"
+
+
+def _closing_lines(view: SweepView, width: int | None) -> list[Text]:
+    in_all = f"{money(view.cost)} in all"
+    if view.backend == "local":
+        in_all += f" {NOTHING_CHARGED}"
+    left = f"{clean(view.vms_left)} · {in_all}" if view.vms_left else in_all
+    pairs = [("outputs", clean(view.sweep_dir)), ("compare", clean(view.mlflow))]
+    texts = [f"{label}  {value}" for label, value in pairs if value]
+    texts = pack(texts, width, "     ")
+    if width is not None and any(cell_len(text) > width for text in texts):
+        texts = [f"{label}  {value}" for label, value in pairs if value]
+    return [Text(text) for text in [*texts, left]]

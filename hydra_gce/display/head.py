@@ -1,0 +1,50 @@
+"""The title of a sweep: which one it is, what it may cost, what was sent, what all its points have in common."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from hydra_gce.display.figures import clean, shorten_end, told_apart
+from hydra_gce.display.grid import pack
+from hydra_gce.view import SweepView
+
+NOTHING_CHARGED = "(embedded: nothing is charged)"
+
+_NAME = "hydra-gce  "
+
+
+class Head:
+    """Says each part once, and again what has changed since (the estimate comes, another machine is taken)."""
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, ...]] = set()
+
+    def new_lines(self, view: SweepView, width: int | None) -> list[Text]:
+        inner = None if width is None else max(1, width - len(_NAME))
+        texts: list[str] = []
+        for part in _parts(view):
+            if part and part not in self._said:
+                self._said.add(part)
+                texts += pack(part, inner)
+        cut = [text if inner is None else shorten_end(text, inner) for text in texts]
+        return [
+            Text.assemble((" " * len(_NAME) if at else _NAME, "bold"), text) for at, text in enumerate(cut)
+        ]
+
+
+def _parts(view: SweepView) -> list[tuple[str, ...]]:
+    count = len(view.jobs)
+    points = f"{count} point{'' if count == 1 else 's'}"
+    place = "embedded Compute Engine" if view.backend == "local" else f"project {clean(view.project)}"
+    machine = clean(view.machine)
+    title = (f"sweep {clean(view.sweep)}", points, place, *([machine] if machine else []))
+    estimate = clean(view.estimate).removeprefix("estimate ")
+    note = f" {NOTHING_CHARGED}" if view.backend == "local" else ""
+    code = clean(view.code).removeprefix("code ")
+    shared = told_apart([job.overrides for job in view.jobs])[1]
+    return [
+        title,
+        (f"estimate {estimate}{note}",) if estimate else (),
+        (f"code {code}",) if code else (),
+        (f"every point {shared}",) if shared else (),
+    ]
