@@ -39,7 +39,7 @@ def end_lines(view: SweepView, width: int | None) -> list[Text]:
     order = _Order.of(view)
     return [
         *_table(view, order, width),
-        *_order_line(view, order),
+        *_order_line(view, order, width),
         *_failure_lines(view, width),
         *_closing_lines(view, width),
     ]
@@ -147,15 +147,13 @@ def _as_written(value: object) -> str:
         return f"<{type(value).__name__}: its repr raises {type(error).__name__}>"
 
 
-def _order_line(view: SweepView, order: _Order) -> list[Text]:
-    lines = []
+def _order_line(view: SweepView, order: _Order, width: int | None) -> list[Text]:
     shared = told_apart([job.overrides for job in view.jobs])[1]
-    if shared:
-        lines.append(Text(f"every point {shared}", style="dim"))
+    said = [f"every point {shared}"] if shared else []
     done = [job for job in order.jobs if job.state is JobState.COMPLETED]
     if order.by_value and len(done) > 1:
-        lines.append(Text(f"by {order.name}, highest first", style="dim"))
-    return lines
+        said.insert(0, f"by {order.name}, highest first")
+    return [Text(text, style="dim") for text in pack(said, width)]
 
 
 def _failure_lines(view: SweepView, width: int | None) -> list[Text]:

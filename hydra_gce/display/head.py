@@ -1,4 +1,4 @@
-"""The title of a sweep: which one it is, what it may cost, what was sent, what all its points have in common."""
+"""The title of a sweep: which one it is, what it may cost, what was sent, what its points share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _NAME = "hydra-gce  "
 
 
 class Head:
-    """Says each part once, and again what has changed since (the estimate comes, another machine is taken)."""
+    """Says each part once, and again if it has changed (the estimate comes, another machine is taken)."""
 
     def __init__(self) -> None:
         self._said: set[tuple[str, ...]] = set()
@@ -41,10 +41,10 @@ def _parts(view: SweepView) -> list[tuple[str, ...]]:
     estimate = clean(view.estimate).removeprefix("estimate ")
     note = f" {NOTHING_CHARGED}" if view.backend == "local" else ""
     code = clean(view.code).removeprefix("code ")
+    plan = (f"estimate {estimate}{note}" if estimate else "", f"code {code}" if code else "")
     shared = told_apart([job.overrides for job in view.jobs])[1]
     return [
         title,
-        (f"estimate {estimate}{note}",) if estimate else (),
-        (f"code {code}",) if code else (),
+        tuple(text for text in plan if text),
         (f"every point {shared}",) if shared else (),
     ]
