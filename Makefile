@@ -1,0 +1,92 @@
+# Needs make and a Python 3 to start with; uv, environments and packages are fetched into this directory.
+#   make sweep PYTHON_VERSION=3.12      takes that Python (uv finds or fetches it); `make clean` first
+
+PYTHON ?= python3
+PYTHON_VERSION ?= >=3.10,<3.14
+# How `make lock` treats what is locked: UPGRADE=--upgrade, or UPGRADE='--upgrade-package mlflow'.
+UPGRADE ?=
+
+VENV := .venv
+NEXT := .venv-hydra-next
+HYDRA_NEXT := hydra-core==1.4.0rc3
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+# The package itself goes in without its dependencies: those are the lock's.
+UV := "$$($(PYTHON) hydra_gce/agent/get_uv.py --into .uv)"
+PACKAGE := --no-deps --editable .
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.10 --annotation-style line \
+	--custom-compile-command 'make lock' $(UPGRADE)
+
+# An activated environment or a PYTHONPATH of the caller's would be mixed into ours.
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
+
+.PHONY: help sweep test test-slow test-hydra-next lint format bench docs lock clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+sweep: $(VENV)/.run-installed ## set up .venv and run the main job: train.py on two learning rates, a VM for each
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python train.py -m hydra/launcher=gce lr=1e-3,1e-4
+
+test: $(VENV)/.dev-installed ## set up .venv and run the tests, less the slow ones
+	$(VENV)/bin/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev-installed ## run the tests that are too long for continuous integration
+	$(VENV)/bin/python -m pytest -m slow
+
+test-hydra-next: $(NEXT)/.installed ## run Hydra's own launcher suites with the coming Hydra, in an environment of its own
+	$(NEXT)/bin/python -m pytest -m "not slow" tests/hydra_suites
+
+lint: $(VENV)/.dev-installed ## ruff, mypy --strict
+	$(VENV)/bin/python -m ruff check
+	$(VENV)/bin/python -m ruff format --check
+	$(VENV)/bin/python -m mypy
+
+format: $(VENV)/.dev-installed ## let ruff put the code in order
+	$(VENV)/bin/python -m ruff check --fix
+	$(VENV)/bin/python -m ruff format
+
+bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmarks.md
+	$(VENV)/bin/python bench/import_time.py
+	$(VENV)/bin/python bench/noop_sweep.py
+
+docs: ## check that every link in README and docs/ leads somewhere
+	$(PYTHON) scripts/check_docs.py
+
+# Every file is resolved once, the largest set first; the others take its versions.
+lock: ## resolve the dependencies of setup.cfg into the requirements*.lock files
+	$(LOCK) setup.cfg --extra train --extra dev --extra bench --output-file requirements-dev.lock
+	$(LOCK) setup.cfg --extra train --constraint requirements-dev.lock --output-file requirements.lock
+	$(LOCK) setup.cfg --extra train-gpu --constraint requirements-dev.lock --output-file requirements-gpu.lock
+	test -e requirements-hydra-next.lock || cp requirements-dev.lock requirements-hydra-next.lock
+	echo '$(HYDRA_NEXT)' | $(LOCK) setup.cfg - --extra train --extra dev --prerelease if-necessary-or-explicit \
+		--output-file requirements-hydra-next.lock
+
+clean: ## remove what make and the tools have made; results of sweeps stay
+	rm -rf $(VENV) $(NEXT) .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/pyvenv.cfg:
+	$(UV) venv --quiet --allow-existing --python-preference system --python '$(PYTHON_VERSION)' $(VENV)
+
+$(NEXT)/pyvenv.cfg:
+	$(UV) venv --quiet --allow-existing --python-preference system --python '$(PYTHON_VERSION)' $(NEXT)
+
+# requirements-dev.lock holds all of requirements.lock in the same versions: sweep and test share an environment.
+$(VENV)/.run-installed: requirements.lock setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
+	$(UV) pip install --python $(VENV)/bin/python --requirements requirements.lock
+	$(UV) pip install --python $(VENV)/bin/python --quiet $(PACKAGE)
+	@touch $@
+
+$(VENV)/.dev-installed: requirements-dev.lock setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
+	$(UV) pip install --python $(VENV)/bin/python --requirements requirements-dev.lock
+	$(UV) pip install --python $(VENV)/bin/python --quiet $(PACKAGE)
+	@touch $@ $(VENV)/.run-installed
+
+$(NEXT)/.installed: requirements-hydra-next.lock setup.cfg pyproject.toml | $(NEXT)/pyvenv.cfg
+	$(UV) pip install --python $(NEXT)/bin/python --requirements requirements-hydra-next.lock
+	$(UV) pip install --python $(NEXT)/bin/python --quiet $(PACKAGE)
+	@touch $@
