@@ -1,0 +1,185 @@
+"""The process behind one VM: starts the guest, serves its metadata and its way out, and outlives the API server.
+
+It holds the lock of the machine's directory as long as the VM is on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import threading
+import time
+
+from hydra_gce.local.vm import guest, init, isolation, layout, limits, network, processes
+from hydra_gce.local.vm.kernel import adopt_orphans
+from hydra_gce.local.vm.metadata_server import MetadataServer
+from hydra_gce.local.vm.proxy import Proxy
+from hydra_gce.local.vm.serial import SerialConsole
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+_RESET = "reset"
+_LAST_WORDS_S = 2.0
+
+
+def main(directory: str, *, lock: int, ready: int) -> None:
+    """Powers the machine on and returns when it is off. ready: a pipe that gets "ok" or what is wrong; -1 at a reset."""
+    os.set_inheritable(lock, False)
+    if ready >= 0:
+        os.set_inheritable(ready, False)
+        if os.fork():
+            os._exit(0)  # the creator need not wait for us
+    hypervisor = Hypervisor(directory)
+    try:
+        hypervisor.boot()
+    except (guest.StartError, OSError, ValueError) as error:
+        hypervisor.finish("crashed")
+        if ready < 0:
+            raise
+        os.write(ready, f"{error}".encode())
+        return
+    if ready >= 0:
+        os.write(ready, b"ok")
+        os.close(ready)
+    reason = hypervisor.supervise()
+    hypervisor.end()
+    if reason == _RESET:
+        os.set_inheritable(lock, True)
+        os.execv(sys.executable, [sys.executable, "-I", "-S", sys.argv[0], directory, str(lock), "-1"])
+    hypervisor.finish(reason)
+
+
+class Hypervisor:
+    """One VM from boot() over supervise() to end()."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._spec: dict[str, Any] = self._read(layout.SPEC)
+        self._power: dict[str, Any] = self._read(layout.POWER_ON)
+        self._limits = limits.Limits([])
+        self._console = SerialConsole(f"{directory}/{layout.SERIAL}")
+        self._metadata = MetadataServer(directory)
+        self._control = os.open(f"{directory}/{layout.CONTROL}", os.O_RDWR | os.O_NONBLOCK)
+        self._pump: threading.Thread | None = None
+        self._guest: guest.Started | None = None
+
+    def boot(self) -> None:
+        """Starts the guest in the best isolation to be had. Raises StartError if there is none."""
+        adopt_orphans()
+        spec = self._spec
+        self._power.setdefault("powered_on", time.monotonic())
+        self._power["boot"] = int(self._power.get("boot", 0)) + 1
+        self._write(layout.POWER_ON, self._power)
+        self._limits = limits.impose(self._power["group"], spec["cpus"], spec["memory_bytes"])
+        plan = guest.Plan(
+            self._directory, spec, self._read(layout.IMAGE), self._power["host"], self._metadata.tree()
+        )
+        reading, writing = os.pipe()
+        started, kind = self._start(plan, writing)
+        os.close(writing)
+        self._guest = started
+        self._pump = threading.Thread(target=self._record, args=(reading,), daemon=True)
+        self._pump.start()
+        network.serve(started.metadata, self._metadata.answer, "metadata")
+        if started.proxy is not None:
+            network.serve(started.proxy, Proxy(self._power["host"]).answer, "proxy")
+        for listener, (host, port) in zip(
+            started.services, guest.service_addresses(spec["services"]), strict=bool(started.services)
+        ):
+            network.serve(listener, lambda client, to=(host, port): network.forward(client, *to), "forward")  # type: ignore[misc]
+        self._write(
+            layout.STATE,
+            {"hypervisor": os.getpid(), "boot": self._power["boot"], "isolation": kind.value, "first": started.first,
+             "groups": self._limits.groups, "environment": started.environment, "started": time.time()},
+        )  # fmt: skip
+
+    def _start(self, plan: guest.Plan, console: int) -> tuple[guest.Started, isolation.Isolation]:
+        refused: list[str] = []
+        for kind in [isolation.Isolation(name) for name in self._power["isolation"]]:
+            try:
+                if kind is isolation.Isolation.NAMESPACES:
+                    return guest.start_in_namespaces(plan, self._limits, console), kind
+                started = guest.start_by_environment(plan, self._limits, console)
+            except (guest.StartError, OSError) as error:
+                refused.append(f"{kind.value}: {error}")
+                continue
+            for reason in refused:
+                self._console.write(f"hydra-gce: no namespaces for this VM ({reason})\r\n".encode())
+            return started, kind
+        raise guest.StartError(f"VM {plan.spec['name']} could not be started. {'; '.join(refused)}")
+
+    def supervise(self) -> str:
+        """Waits for orders, for the end of the guest, and for the end of its time. Returns why it is off."""
+        assert self._guest is not None
+        control = self._guest.control
+        max_run_s = self._spec["max_run_s"]
+        end_at = None if max_run_s is None else self._power["powered_on"] + max_run_s
+        kill_at: float | None = None
+        reason: str | None = None
+
+        def shut_down(why: str, grace_s: float) -> float:
+            nonlocal reason
+            reason = reason or why
+            control.sendall(f"shut-down {grace_s}\n".encode())
+            return time.monotonic() + grace_s + 1.0
+
+        while True:
+            moments = [moment for moment in (end_at, kill_at) if moment is not None]
+            wait_s = max(0.0, min(moments) - time.monotonic()) if moments else None
+            readable, _, _ = select.select([self._control, control], [], [], wait_s)
+            if control in readable and not control.recv(4096):
+                return self._reason_of_end(reason)
+            if self._control in readable:
+                for order in os.read(self._control, 4096).decode().splitlines():
+                    word, _, argument = order.partition(" ")
+                    if word == "metadata":
+                        self._metadata.changed()
+                    elif word == "shut-down":
+                        kill_at = shut_down("shut-down", float(argument))
+                    elif word in ("power-off", _RESET):
+                        return word
+            now = time.monotonic()
+            if end_at is not None and now >= end_at:
+                end_at = None
+                kill_at = shut_down("max-run-duration", self._spec["shutdown_grace_s"])
+            if kill_at is not None and now >= kill_at:
+                return reason or "power-off"
+
+    def _reason_of_end(self, asked: str | None) -> str:
+        assert self._guest is not None
+        _, status = os.waitpid(self._guest.child, 0)
+        code = os.waitstatus_to_exitcode(status)
+        if asked is not None:
+            return asked
+        return {init.POWERED_OFF: "guest-shutdown", init.REBOOT: _RESET}.get(code, "crashed")
+
+    def end(self) -> None:
+        """Leaves no process of the guest, and hears the last that it said."""
+        processes.end_descendants()
+        self._end_marked()
+        if self._pump is not None:
+            self._pump.join(_LAST_WORDS_S)
+        self._limits.remove()
+
+    def _end_marked(self) -> None:
+        if self._guest is not None and self._guest.proxy is None:
+            processes.send(processes.marked(self._directory), 9)
+
+    def finish(self, reason: str) -> None:
+        self._write(layout.EXIT, {"reason": reason, "at": time.time()})
+
+    def _record(self, reading: int) -> None:
+        while piece := os.read(reading, 1 << 16):
+            self._console.write(piece)
+
+    def _read(self, name: str) -> dict[str, Any]:
+        with open(f"{self._directory}/{name}", "rb") as file:
+            document: dict[str, Any] = json.load(file)
+            return document
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        layout.replace(f"{self._directory}/{name}", json.dumps(document).encode())

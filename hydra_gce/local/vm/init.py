@@ -1,0 +1,141 @@
+"""The guest's first process: runs the startup script, adopts and reaps processes, shuts down."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+
+from hydra_gce.local.vm import kernel, processes, scripts
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+POWERED_OFF = 0
+REBOOT = 10
+
+_CAPABILITIES_KEPT = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 14, 15, 18, 19, 23, 24, 26, 29, 31}
+"""What root may do in the guest: files, users, signals, its own network, but not this machine's mounts, devices,
+modules or clock. Numbers of linux/capability.h."""
+
+
+class Guest:
+    """What the first process needs to know.
+
+    environment: of every process of the guest. initctl: the pipe that `poweroff` and its like write to.
+    namespaced: it is process 1 of its own namespace, and the kernel kills the others when it ends.
+    """
+
+    def __init__(
+        self, *, hostname: str, environment: dict[str, str], attributes: dict[str, Any], initctl: str,
+        temporary: str, home: str, grace_s: float, namespaced: bool,
+    ) -> None:  # fmt: skip
+        self.hostname, self.environment, self.attributes = hostname, environment, attributes
+        self.initctl, self.temporary, self.home = initctl, temporary, home
+        self.grace_s, self.namespaced = grace_s, namespaced
+
+
+def run(guest: Guest, control: socket.socket) -> int:
+    """Lives as long as the guest does; returns POWERED_OFF or REBOOT. The caller exits with it."""
+    woken, wake = os.pipe()
+    os.set_blocking(wake, False)
+    os.set_blocking(woken, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)
+    initctl = os.open(guest.initctl, os.O_RDWR | os.O_NONBLOCK)
+    control.sendall(b"ready\n")
+
+    def start(kind: str) -> None:
+        script = guest.attributes.get(kind)
+        scripts.start(guest, kind, None if script is None else str(script), before_exec=_drop_capabilities)
+
+    start("startup-script")
+    outcome, deadline = POWERED_OFF, None
+
+    def shut_down(grace_s: float) -> float:
+        _signal_all(guest, signal.SIGTERM)
+        start("shutdown-script")
+        return time.monotonic() + grace_s
+
+    while True:
+        wait_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        readable, _, _ = select.select([control, initctl, woken], [], [], wait_s)
+        if woken in readable:
+            os.read(woken, 4096)
+        if control in readable:
+            command = control.recv(4096).decode().split()
+            if not command:
+                break  # the hypervisor is gone, and so is the machine
+            if deadline is None:
+                deadline = shut_down(float(command[-1]))
+        if initctl in readable:
+            request = os.read(initctl, 4096).decode("utf-8", "replace").split()
+            if deadline is None and request:
+                outcome = REBOOT if request[-1] == "reboot" else POWERED_OFF
+                deadline = shut_down(guest.grace_s)
+        childless = not _reap()
+        if deadline is not None and (childless or time.monotonic() >= deadline):
+            break
+    if not guest.namespaced:
+        processes.end_descendants()
+    return outcome
+
+
+def _reap() -> bool:
+    """Takes note of ended children; whether any lives."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _signal_all(guest: Guest, number: int) -> None:
+    if guest.namespaced:
+        try:
+            os.kill(-1, number)  # everybody in the namespace but ourselves
+        except ProcessLookupError:
+            return
+    else:
+        processes.send(processes.descendants(os.getpid()), number)
+
+
+def _drop_capabilities() -> None:
+    for capability in range(64):
+        if capability not in _CAPABILITIES_KEPT:
+            try:
+                kernel.drop_from_bounding_set(capability)
+            except OSError:
+                return  # past the last one that this kernel knows, or not ours to drop
+
+
+def spawn(
+    argv: list[str], environment: dict[str, str], directory: str, output: int, before_exec: Callable[[], None]
+) -> int:
+    """Starts a program of the guest, its output and errors going to a descriptor; returns its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        os.setsid()
+        null = os.open("/dev/null", os.O_RDONLY)
+        os.dup2(null, 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.closerange(3, 1024)
+        os.chdir(directory)
+        os.umask(0o022)
+        before_exec()
+        os.execve(argv[0], argv, environment)
+    except OSError as error:
+        os.write(2, f"{argv[0]}: {error}\n".encode())
+    finally:
+        os._exit(127)

@@ -1,0 +1,76 @@
+"""Finding and ending process trees, daemons included."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+MARK = "HYDRA_GCE_VM"
+"""Environment variable of every process of a VM that has no namespaces of its own; its value is the VM's directory."""
+
+
+def descendants(ancestor: int) -> list[int]:
+    """All processes below this one, nearest first."""
+    children: dict[int, list[int]] = {}
+    for pid, parent in _parents():
+        children.setdefault(parent, []).append(pid)
+    found = list(children.get(ancestor, []))
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
+def marked(directory: str) -> list[int]:
+    """Processes of this user that carry the mark of this VM, whoever is their parent now."""
+    if sys.platform != "linux":
+        return [int(line.split(None, 1)[0]) for line in _ps("-axEww", "pid=,command=") if f"{MARK}={directory} " in line + " "]
+    mark = f"{MARK}={directory}".encode()
+    found = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/environ", "rb") as file:
+                    if mark in file.read().split(b"\0"):
+                        found.append(int(name))
+            except OSError:
+                continue  # ended meanwhile, or another user's
+    return found
+
+
+def send(pids: list[int], number: int) -> None:
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def end_descendants() -> None:
+    """Kills all that descends from the calling process, which adopts orphans, and waits until nothing is left."""
+    while True:
+        send(descendants(os.getpid()), signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return
+
+
+def _parents() -> list[tuple[int, int]]:
+    if sys.platform != "linux":
+        return [(int(pid), int(parent)) for pid, parent in (line.split() for line in _ps("-ax", "pid=,ppid="))]
+    pairs = []
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    after_name = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue  # ended meanwhile
+            pairs.append((int(name), int(after_name[1])))
+    return pairs
+
+
+def _ps(selection: str, columns: str) -> list[str]:
+    with os.popen(f"ps {selection} -o {columns}") as output:
+        return output.read().splitlines()
