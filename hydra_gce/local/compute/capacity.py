@@ -1,0 +1,177 @@
+"""Quota and stock: what a project may have, and what this host can lend. Usage is counted from the instances there are."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+
+from hydra_gce.local.compute.catalog import MachineType
+from hydra_gce.local.compute.cloud import Cloud
+from hydra_gce.local.compute.errors import Json, OperationError, quota_exceeded, zone_exhausted
+from hydra_gce.local.compute.names import last, region_of
+from hydra_gce.local.store import Resource
+
+_FAMILY_CPUS = {
+    "a2": "A2_CPUS", "c2": "C2_CPUS", "c2d": "C2D_CPUS", "c3": "C3_CPUS", "m1": "M1_CPUS", "m2": "M2_CPUS",
+    "m3": "M3_CPUS", "n2": "N2_CPUS", "n2d": "N2D_CPUS", "t2a": "T2A_CPUS", "t2d": "T2D_CPUS",
+}  # fmt: skip
+# Families whose vCPUs are granted with their GPUs, or by another kind of quota that regions do not show.
+_NO_CPU_QUOTA = ("a3", "a4", "a4x", "g4")
+_GPUS = {
+    "nvidia-a100-80gb": "NVIDIA_A100_80GB_GPUS",
+    "nvidia-l4": "NVIDIA_L4_GPUS",
+    "nvidia-tesla-a100": "NVIDIA_A100_GPUS",
+    "nvidia-tesla-p100": "NVIDIA_P100_GPUS",
+    "nvidia-tesla-p100-vws": "NVIDIA_P100_VWS_GPUS",
+    "nvidia-tesla-p4": "NVIDIA_P4_GPUS",
+    "nvidia-tesla-p4-vws": "NVIDIA_P4_VWS_GPUS",
+    "nvidia-tesla-t4": "NVIDIA_T4_GPUS",
+    "nvidia-tesla-t4-vws": "NVIDIA_T4_VWS_GPUS",
+    "nvidia-tesla-v100": "NVIDIA_V100_GPUS",
+}
+_SPOT_ONLY = {"nvidia-h100-80gb": "PREEMPTIBLE_NVIDIA_H100_GPUS"}
+_GPU_LIMIT = 8.0
+_GLOBAL_GPU_LIMIT = 64.0
+_ROOM = {
+    "DISKS_TOTAL_GB": 102_400.0, "IN_USE_ADDRESSES": 575.0, "INSTANCES": 6_000.0, "LOCAL_SSD_TOTAL_GB": 96_000.0,
+    "SSD_TOTAL_GB": 102_400.0, "STATIC_ADDRESSES": 175.0, "PREEMPTIBLE_CPUS": 0.0,
+}  # fmt: skip
+_GLOBAL_ROOM = {
+    "FIREWALLS": 1_000.0,
+    "IMAGES": 2_000.0,
+    "NETWORKS": 15.0,
+    "SNAPSHOTS": 5_000.0,
+    "SUBNETWORKS": 275.0,
+}
+
+
+def machine_type(cloud: Cloud, instance: Resource) -> MachineType:
+    """The type that an instance has; it was checked when the instance was made."""
+    kind = cloud.catalog.machine_type(last(instance.scope), last(instance.body["machineType"]))
+    assert kind is not None
+    return kind
+
+
+def claim(cloud: Cloud, instance: Resource) -> None:
+    """Take the instance's share of quota and stock, or raise the `OperationError` that Google would end with."""
+    kind = machine_type(cloud, instance)
+    zone = last(instance.scope)
+    gpus = instance.body.get("guestAccelerators", [])
+    attachment = f"{last(gpus[0]['acceleratorType'])}:{gpus[0]['acceleratorCount']}" if gpus else ""
+    exhausted = zone_exhausted(instance.project, zone, kind.name, attachment)
+    memory = kind.memory_mb << 20
+    if kind.demand > cloud.host.demand_stock or memory > cloud.host.memory_stock:
+        raise exhausted
+    with cloud.lock:
+        others = [one for one in _claimed(cloud) if one.body["id"] != instance.body["id"]]
+        over_quota = _over_quota(cloud, instance, others)
+        if over_quota is not None:
+            raise over_quota
+        kinds = [machine_type(cloud, one) for one in others]
+        demand = math.fsum(one.demand for one in kinds) + kind.demand
+        if (
+            demand > cloud.host.demand_stock
+            or sum(one.memory_mb << 20 for one in kinds) + memory > cloud.host.memory_stock
+        ):
+            raise exhausted
+        cloud.change(instance, {}, {"claimed": True})
+
+
+def release(cloud: Cloud, instance: Resource) -> None:
+    """Give the share back."""
+    cloud.change(instance, {}, {"claimed": False})
+
+
+def region_quotas(cloud: Cloud, project: str, region: str) -> list[Json]:
+    """`quotas` of a region: limits and what is used of them."""
+    used = _usage(cloud, [one for one in _claimed(cloud) if _in(one, project, region)])
+    used.update(_disk_usage(cloud, project, region))
+    return _shown(_region_limits(cloud), used)
+
+
+def project_quotas(cloud: Cloud, project: str) -> list[Json]:
+    """`quotas` of a project."""
+    used = _usage(cloud, [one for one in _claimed(cloud) if one.project == project])
+    used["IMAGES"] = len(cloud.store.list("images", project))
+    used["FIREWALLS"] = len(cloud.store.list("firewalls", project))
+    return _shown(_global_limits(cloud), used)
+
+
+def _over_quota(cloud: Cloud, instance: Resource, others: list[Resource]) -> OperationError | None:
+    region = region_of(last(instance.scope))
+    wanted = _usage(cloud, [instance])
+    same_project = [one for one in others if one.project == instance.project]
+    here = _usage(cloud, [one for one in same_project if _in(one, instance.project, region)])
+    for metric, limit in _region_limits(cloud).items():
+        if wanted[metric] and here[metric] + wanted[metric] > limit:
+            return quota_exceeded(metric, limit, region)
+    everywhere = _usage(cloud, same_project)
+    for metric, limit in _global_limits(cloud).items():
+        if wanted[metric] and everywhere[metric] + wanted[metric] > limit:
+            return quota_exceeded(metric, limit, None)
+    return None
+
+
+def _usage(cloud: Cloud, instances: Iterable[Resource]) -> Counter[str]:
+    used: Counter[str] = Counter()
+    for instance in instances:
+        kind = machine_type(cloud, instance)
+        used["INSTANCES"] += 1
+        used["CPUS_ALL_REGIONS"] += kind.cpus
+        if kind.family not in _NO_CPU_QUOTA:
+            used[_FAMILY_CPUS.get(kind.family, "CPUS")] += kind.cpus
+        for interface in instance.body["networkInterfaces"]:
+            used["IN_USE_ADDRESSES"] += len(interface.get("accessConfigs", []))
+        spot = instance.body["scheduling"].get("preemptible", False)
+        for gpu in instance.body.get("guestAccelerators", []):
+            used["GPUS_ALL_REGIONS"] += gpu["acceleratorCount"]
+            metric = _gpu_metric(last(gpu["acceleratorType"]), spot)
+            if metric is not None:
+                used[metric] += gpu["acceleratorCount"]
+    return used
+
+
+def _disk_usage(cloud: Cloud, project: str, region: str) -> Counter[str]:
+    used: Counter[str] = Counter()
+    for disk in cloud.store.list("disks", project):
+        if region_of(last(disk.scope)) == region:
+            metric = "DISKS_TOTAL_GB" if last(disk.body["type"]) == "pd-standard" else "SSD_TOTAL_GB"
+            used[metric] += int(disk.body["sizeGb"])
+    return used
+
+
+def _gpu_metric(accelerator: str, spot: bool) -> str | None:
+    if not spot:
+        return _GPUS.get(accelerator)
+    metric = _GPUS.get(accelerator)
+    return f"PREEMPTIBLE_{metric}" if metric else _SPOT_ONLY.get(accelerator)
+
+
+def _region_limits(cloud: Cloud) -> dict[str, float]:
+    cpus = dict.fromkeys(["CPUS", *_FAMILY_CPUS.values()], cloud.host.cpu_quota)
+    gpus = dict.fromkeys([*_GPUS.values(), *(f"PREEMPTIBLE_{name}" for name in _GPUS.values())], _GPU_LIMIT)
+    return {**cpus, **gpus, **dict.fromkeys(_SPOT_ONLY.values(), _GPU_LIMIT), **_ROOM}
+
+
+def _global_limits(cloud: Cloud) -> dict[str, float]:
+    return {
+        "CPUS_ALL_REGIONS": 8 * cloud.host.cpu_quota,
+        "GPUS_ALL_REGIONS": _GLOBAL_GPU_LIMIT,
+        **_GLOBAL_ROOM,
+    }
+
+
+def _claimed(cloud: Cloud) -> list[Resource]:
+    return [one for one in cloud.store.list("instances") if one.private.get("claimed")]
+
+
+def _in(instance: Resource, project: str, region: str) -> bool:
+    return instance.project == project and region_of(last(instance.scope)) == region
+
+
+def _shown(limits: dict[str, float], used: Counter[str]) -> list[Json]:
+    return [
+        {"metric": metric, "limit": limit, "usage": float(used[metric])}
+        for metric, limit in sorted(limits.items())
+    ]

@@ -1,0 +1,285 @@
+"""The life of a VM: what the operations do, and what happens to it with nobody asking."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from hydra_gce.local.compute import capacity
+from hydra_gce.local.compute.cloud import Cloud
+from hydra_gce.local.compute.errors import OperationError
+from hydra_gce.local.compute.guest import machine_spec, max_run_s, metadata_tree
+from hydra_gce.local.compute.names import last, parse_link, timestamp
+from hydra_gce.local.compute.operations import Operation
+from hydra_gce.local.compute.scheduling import deletes_at_end
+from hydra_gce.local.store import Resource
+from hydra_gce.local.vm import MachineError
+
+_log = logging.getLogger(__name__)
+
+
+class Lifecycle:
+    """Gives each kind of operation on instances its work, and follows the VMs that run."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+        self._stopping = threading.Event()
+        for name, work in (
+            ("instances.insert", self._insert),
+            ("instances.delete", self._delete),
+            ("instances.stop", self._stop),
+            ("instances.start", self._start),
+            ("instances.reset", self._reset),
+            ("instances.maintain", self._maintain),
+            ("instances.metadata", self._metadata),
+            ("instances.end", self._end),
+        ):
+            cloud.operations.works(name, work)
+
+    def follow(self, every_s: float) -> threading.Thread:
+        """Look after the running VMs until `close`."""
+        thread = threading.Thread(target=self._follow, args=(every_s,), name="lifecycle", daemon=True)
+        thread.start()
+        return thread
+
+    def close(self) -> None:
+        self._stopping.set()
+
+    def power_off_all(self) -> None:
+        """Every VM off, at once: the cloud closes. Instances stay, TERMINATED."""
+        for instance in self._cloud.store.list("instances"):
+            self._cloud.machine_of(instance).power_off()
+            if instance.body["status"] != "TERMINATED":
+                self._terminated(instance)
+
+    def _insert(self, operation: Operation) -> None:
+        instance = self._target(operation)
+        try:
+            self._boot(instance, operation, fresh=True)
+        except OperationError:
+            self._forget(instance)
+            raise
+
+    def _start(self, operation: Operation) -> None:
+        instance = self._target(operation)
+        if instance.body["status"] == "RUNNING" and self._cloud.machine_of(instance).running():
+            return
+        try:
+            self._boot(instance, operation, fresh=False)
+        except OperationError:
+            self._cloud.change(instance, {"status": "TERMINATED"})
+            raise
+
+    def _stop(self, operation: Operation) -> None:
+        instance = self._target(operation)
+        spot = instance.body["scheduling"].get("preemptible", False)
+        notice = self._cloud.notice
+        self._shut_down(instance, notice.preemption_s if spot else notice.stop_s)
+        self._terminated(instance)
+
+    def _reset(self, operation: Operation) -> None:
+        instance = self._target(operation)
+        self._cloud.machine_of(instance).reset()
+
+    def _delete(self, operation: Operation) -> None:
+        instance = self._find(operation)
+        if instance is None:
+            return  # a delete before this one did it
+        self._shut_down(instance, 0.0)
+        self._forget(instance)
+
+    def _metadata(self, operation: Operation) -> None:
+        instance = self._target(operation)
+        self._publish(instance)
+
+    def _maintain(self, operation: Operation) -> None:
+        instance = self._target(operation)
+        scheduling = instance.body["scheduling"]
+        if scheduling.get("preemptible"):
+            self._preempt(instance)
+        elif scheduling["onHostMaintenance"] == "MIGRATE":
+            self._announce(instance, "MIGRATE_ON_HOST_MAINTENANCE")
+            self._stopping.wait(self._cloud.notice.migration_s)
+            self._announce(instance, "NONE")
+            self._event(
+                instance, "migrateOnHostMaintenance", "Instance migrated during Compute Engine maintenance."
+            )
+        else:
+            self._announce(instance, "TERMINATE_ON_HOST_MAINTENANCE")
+            self._stopping.wait(self._cloud.notice.maintenance_s)
+            self._event(
+                instance,
+                "terminateOnHostMaintenance",
+                "Instance terminated during Compute Engine maintenance.",
+            )
+            self._shut_down(instance, self._cloud.notice.stop_s)
+            self._terminated(instance)
+            self._announce(instance, "NONE")
+            if scheduling.get("automaticRestart", True):
+                self._event(
+                    instance, "automaticRestart", "Instance automatically restarted by Compute Engine."
+                )
+                self._boot(instance, operation, fresh=False)
+
+    def _preempt(self, instance: Resource) -> None:
+        self._cloud.change(instance, {}, {"preempted": True})
+        self._publish(instance)
+        self._event(instance, "preempted", "Instance was preempted.")
+        self._shut_down(instance, self._cloud.notice.preemption_s)
+        if deletes_at_end(instance.body["scheduling"]):
+            self._forget(instance)
+        else:
+            self._terminated(instance)
+
+    def _end(self, operation: Operation) -> None:
+        """The VM's time is over and its hypervisor has ended it: stop or delete it here, as it was told."""
+        instance = self._find(operation)
+        if instance is None:
+            return
+        if operation.arguments["delete"]:
+            self._forget(instance)
+        else:
+            self._terminated(instance)
+
+    def _boot(self, instance: Resource, operation: Operation, *, fresh: bool) -> None:
+        """Claim a place, then power on. Raises `OperationError` where there is no place."""
+        cloud = self._cloud
+        machine = cloud.machine_of(instance)
+        if machine.running():  # a server that died got this far
+            self._running(instance)
+            return
+        cloud.change(instance, {"status": "PROVISIONING"})
+        capacity.claim(cloud, instance)
+        operation.progress(40)
+        instance = cloud.change(instance, {"status": "STAGING"}, {"preempted": False}) or instance
+        try:
+            spec = machine_spec(cloud, instance)
+            if fresh:
+                machine.delete()
+                machine.create(spec)
+            else:
+                machine.set_metadata(spec.metadata)
+            machine.power_on()
+        except (OSError, MachineError) as error:
+            capacity.release(cloud, instance)
+            raise OperationError(
+                "INTERNAL_ERROR",
+                f"The VM '{instance.name}' could not be powered on: {error}",
+                http=(500, "INTERNAL SERVER ERROR"),
+            ) from error
+        self._running(instance)
+
+    def _running(self, instance: Resource) -> None:
+        now = self._cloud.clock()
+        fields = {"status": "RUNNING", "lastStartTimestamp": timestamp(now), "resourceStatus": {}}
+        limit = max_run_s(self._cloud, instance)
+        if limit is not None:
+            fields["resourceStatus"] = {"scheduling": {"terminationTimestamp": timestamp(now + limit)}}
+        self._cloud.change(instance, fields)
+
+    def _shut_down(self, instance: Resource, grace_s: float) -> None:
+        if instance.body["status"] != "TERMINATED":
+            self._cloud.change(instance, {"status": "STOPPING"})
+        machine = self._cloud.machine_of(instance)
+        if grace_s:
+            machine.shut_down(grace_s)
+        else:
+            machine.power_off()
+
+    def _terminated(self, instance: Resource) -> None:
+        capacity.release(self._cloud, instance)
+        now = timestamp(self._cloud.clock())
+        self._cloud.change(instance, {"status": "TERMINATED", "lastStopTimestamp": now, "resourceStatus": {}})
+
+    def _forget(self, instance: Resource) -> None:
+        """No process, no directory, no row; disks go along where they say so."""
+        cloud = self._cloud
+        cloud.machine_of(instance).delete()
+        with cloud.lock, cloud.store.transaction():
+            current = (
+                cloud.store.get("instances", instance.project, instance.scope, instance.name) or instance
+            )
+            for attached in current.body["disks"]:
+                target = parse_link(attached.get("source", ""))
+                disk = target and cloud.store.get("disks", instance.project, target.scope, target.name)
+                if not disk:
+                    continue
+                if attached["autoDelete"]:
+                    cloud.store.delete(disk)
+                else:
+                    cloud.change(disk, {"users": None, "lastDetachTimestamp": timestamp(cloud.clock())})
+            cloud.store.delete(current)
+
+    def _announce(self, instance: Resource, event: str) -> None:
+        self._cloud.change(instance, {}, {"maintenance_event": event})
+        self._publish(instance)
+
+    def _publish(self, instance: Resource) -> None:
+        """The guest sees its metadata as it is now."""
+        cloud = self._cloud
+        current = cloud.store.get("instances", instance.project, instance.scope, instance.name)
+        if current is not None and current.body["status"] in ("RUNNING", "STOPPING"):
+            cloud.machine_of(current).set_metadata(metadata_tree(cloud, current))
+
+    def _event(self, instance: Resource, name: str, message: str) -> None:
+        operations = self._cloud.operations
+        operations.event(instance.project, instance.scope, f"compute.instances.{name}", instance, message)
+
+    def _target(self, operation: Operation) -> Resource:
+        instance = self._find(operation)
+        if instance is None:
+            target = parse_link(operation.resource.body["targetLink"])
+            assert target is not None
+            path = f"projects/{target.project}/{target.scope}/instances/{target.name}"
+            raise OperationError(
+                "RESOURCE_NOT_FOUND", f"The resource '{path}' was not found", http=(404, "NOT FOUND")
+            )
+        return instance
+
+    def _find(self, operation: Operation) -> Resource | None:
+        body = operation.resource.body
+        found = self._cloud.store.get(
+            "instances", operation.resource.project, operation.resource.scope, last(body["targetLink"])
+        )
+        return found if found is not None and found.body["id"] == body["targetId"] else None
+
+    def _follow(self, every_s: float) -> None:
+        while not self._stopping.wait(every_s):
+            for instance in self._cloud.store.list("instances"):
+                if instance.body["status"] == "RUNNING" and not self._cloud.operations.busy(
+                    instance.body["selfLink"]
+                ):
+                    self._look_after(instance)
+
+    def _look_after(self, instance: Resource) -> None:
+        machine = self._cloud.machine_of(instance)
+        if machine.running():
+            return
+        ended = machine.exit()
+        reason = "crashed" if ended is None else str(ended.reason.value)
+        current = self._cloud.store.get("instances", instance.project, instance.scope, instance.name)
+        if current is None or current.body["status"] != "RUNNING":
+            return
+        _log.info("%s is off: %s", instance.path, reason)
+        delete = deletes_at_end(instance.body["scheduling"])
+        if reason == "guest-shutdown":
+            self._event(instance, "guestTerminate", "Instance terminated by guest OS shutdown.")
+            self._begin_end(instance, "stop", delete=False)
+        elif reason == "max-run-duration":
+            self._event(instance, "scheduledTermination", "Instance reached its maximum run duration.")
+            self._begin_end(instance, "delete" if delete else "stop", delete=delete)
+        else:
+            self._event(instance, "hostError", "Instance terminated by Compute Engine.")
+            self._begin_end(instance, "delete" if delete else "stop", delete=delete)
+
+    def _begin_end(self, instance: Resource, operation_type: str, *, delete: bool) -> None:
+        self._cloud.change(instance, {"status": "STOPPING"})
+        self._cloud.operations.begin(
+            instance.project,
+            instance.scope,
+            operation_type,
+            instance,
+            "instances.end",
+            {"delete": delete},
+            user="system",
+        )
