@@ -229,7 +229,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--newest", type=int, default=2, help="how many runs of --experiment (2)")
     parser.add_argument("--metric", help="what the chart shows (MLflow's choice)")
     parser.add_argument("--output", type=Path, default=Path("docs/images/compare.png"))
-    parser.add_argument("--size", type=_size, default=(1400, 1360), help="pixels, 1400x1360")
+    parser.add_argument("--size", type=_size, default=(1400, 1440), help="pixels, 1400x1440")
     return parser.parse_args(arguments)
 
 
