@@ -50,8 +50,8 @@ format: $(VENV)/.dev-installed ## let ruff put the code in order
 	$(VENV)/bin/python -m ruff format
 
 bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmarks.md
-	$(VENV)/bin/python bench/import_time.py
-	$(VENV)/bin/python bench/noop_sweep.py
+	$(VENV)/bin/python -m bench.import_time
+	$(VENV)/bin/python -m bench.noop_sweep
 
 docs: ## check that every link in README and docs/ leads somewhere
 	$(PYTHON) scripts/check_docs.py
