@@ -166,6 +166,6 @@ def test_the_wheel_holds_all_that_runs_and_nothing_else(tmp_path: Path) -> None:
         str(path.relative_to(source))
         for package in ("hydra_gce", "hydra_plugins")
         for path in (source / package).rglob("*")
-        if path.is_file() and path.suffix != ".md"
+        if path.is_file()
     }
     assert "gce = hydra_plugins.hydra_gce_launcher.launcher:GCELauncher" in entry_points
