@@ -1,0 +1,253 @@
+"""The MLflow store that a sweep's records end in: what is known of the sweep there, and calls that tell bad
+from down.
+
+Everything that a relay must know after a crash is on the runs themselves, as tags; ``Destination`` reads it
+back.
+"""
+
+from __future__ import annotations
+
+import getpass
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from hydra_gce.errors import HydraGCEError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SWEEP_TAG = "hydra_gce.sweep"
+JOB_TAG = "hydra_gce.job"
+ROLE_TAG = "hydra_gce.role"
+RUN_TAG = "hydra_gce.run"
+MODEL_TAG = "hydra_gce.model"
+POSITION_TAG = "hydra_gce.journal"
+PARENT_TAG = "mlflow.parentRunId"
+ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
+
+_VM_ID = re.compile(r"m-[0-9a-f]{32}|[0-9a-f]{32}")
+_LONGEST_TAG = 5000
+_PAGE = 1000
+_Answer = TypeVar("_Answer")
+
+
+class StoreUnavailable(HydraGCEError):
+    """The store does not answer now; what was to be written is written later."""
+
+
+class Refused(HydraGCEError):
+    """The store answered that it will not have this."""
+
+
+@dataclass(frozen=True, order=True)
+class Position:
+    """How far a run's journal is in the store: ``part`` of ``attempt`` and all before is, for all runs of its
+    job; of this run, all records to ``seq`` of that attempt are.
+
+    ``seq`` belongs to ``seq_attempt``, since a run may have had records of an attempt whose first part is not
+    done.
+    """
+
+    attempt: int = 0
+    part: int = -1
+    seq_attempt: int = 0
+    seq: int = 0
+
+    def to_text(self) -> str:
+        return f"{self.attempt}/{self.part}/{self.seq_attempt}/{self.seq}"
+
+    @classmethod
+    def from_text(cls, text: str) -> Position:
+        return cls(*(int(number) for number in text.split("/")))
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that a program logged and the store would not have. ``run`` is the run's id in the store."""
+
+    num: int
+    run: str
+    attempt: int
+    seq: int
+    what: str
+    why: str
+
+
+@dataclass
+class KnownRun:
+    """A run in the store, and the id that its program knows. ``job`` is None for the sweep's own run."""
+
+    run_id: str
+    vm_id: str
+    experiment_id: str
+    role: str
+    job: int | None
+    position: Position
+    ended_attempt: int | None = None
+
+
+class Destination:
+    """The runs, models and experiments of one sweep in the store at ``uri`` (null = MLflow's own default)."""
+
+    def __init__(self, uri: str | None, sweep: str) -> None:
+        import mlflow
+
+        self.uri = uri or mlflow.get_tracking_uri()
+        self.user = getpass.getuser()
+        self.sweep = sweep
+        self._experiments: dict[str, str] = {}
+        self.runs: dict[str, KnownRun] = {}
+        self.models: dict[str, str] = {}
+        self._open = False
+        self.client: MlflowClient = self.call("be opened", lambda: mlflow.MlflowClient(tracking_uri=self.uri))
+        self._open = True
+        self._read_back()
+
+    # Calls
+
+    def call(self, what: str, function: Callable[[], _Answer]) -> _Answer:
+        """:raises Refused: the store will not have it; :raises StoreUnavailable: it cannot answer now."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return function()
+        except MlflowException as error:
+            message = str(error).splitlines()[0] if str(error) else type(error).__name__
+            if 400 <= error.get_http_status_code() < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
+                raise Refused(message) from error
+            if error.error_code == "INTERNAL_ERROR" and self._answers():
+                raise Refused(message) from error
+            raise self._unavailable(what, message) from error
+        except (TypeError, ValueError, OverflowError) as error:
+            raise Refused(str(error)) from error
+        except OSError as error:  # a connection that broke, a disk that is full
+            raise self._unavailable(what, str(error)) from error
+
+    def _unavailable(self, what: str, why: str) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"MLflow at {without_password(self.uri)} could not {what}: {why}. "
+            "The records are safe in the bucket and are tried again."
+        )
+
+    def _answers(self) -> bool:
+        """Whether the store is well: then what it just failed at is the fault of what was written."""
+        from mlflow.exceptions import MlflowException
+
+        if not self._open:
+            return False
+        try:
+            self.client.search_experiments(max_results=1)
+        except (MlflowException, OSError):
+            return False
+        return True
+
+    # Runs
+
+    def _pages(self, what: str, fetch: Callable[[str | None], Any]) -> Iterator[Any]:
+        token: str | None = None
+        while True:
+            page = self.call(what, partial(fetch, token))
+            yield from page
+            token = page.token
+            if not token:
+                return
+
+    def _read_back(self) -> None:
+        """Learns what earlier relays of this sweep have made."""
+        from mlflow.entities import ViewType
+
+        found = self._pages(
+            "list experiments",
+            lambda token: self.client.search_experiments(ViewType.ALL, _PAGE, page_token=token),
+        )
+        experiments = [experiment.experiment_id for experiment in found]
+        ours = f"tags.`{SWEEP_TAG}` = '{self.sweep}'"
+        for run in self._pages(
+            "search runs",
+            lambda token: self.client.search_runs(experiments, ours, ViewType.ALL, _PAGE, page_token=token),
+        ):
+            self.learn(run)
+        places = sorted({run.experiment_id for run in self.runs.values()})
+        if places and hasattr(self.client, "search_logged_models"):  # MLflow 3
+            for model in self._pages(
+                "search models",
+                lambda token: self.client.search_logged_models(places, ours, page_token=token),
+            ):
+                self.models[model.tags[MODEL_TAG]] = model.model_id
+
+    def learn(self, run: Any) -> KnownRun:
+        tags = run.data.tags
+        known = KnownRun(
+            run_id=run.info.run_id,
+            vm_id=tags[RUN_TAG],
+            experiment_id=run.info.experiment_id,
+            role=tags[ROLE_TAG],
+            job=int(tags[JOB_TAG]) if JOB_TAG in tags else None,
+            position=Position.from_text(tags[POSITION_TAG]) if POSITION_TAG in tags else Position(),
+            ended_attempt=int(tags[ENDED_TAG]) if ENDED_TAG in tags else None,
+        )
+        self.runs[known.vm_id] = known
+        return known
+
+    def create_run(
+        self, experiment_id: str, start_time: int, tags: dict[str, str], name: str | None
+    ) -> KnownRun:
+        """``tags`` hold ``RUN_TAG`` and the like: written with the run, no crash can part them from it."""
+        fitting = {key: value[:_LONGEST_TAG] for key, value in tags.items()}
+        return self.learn(
+            self.call(
+                "create a run", lambda: self.client.create_run(experiment_id, start_time, fitting, name)
+            )
+        )
+
+    def of_job(self, num: int) -> list[KnownRun]:
+        return [run for run in list(self.runs.values()) if run.job == num]
+
+    def point(self, num: int) -> KnownRun | None:
+        """The run that stands for the job."""
+        return next((run for run in self.of_job(num) if run.role == "point"), None)
+
+    @property
+    def parent(self) -> KnownRun | None:
+        return next((run for run in self.runs.values() if run.role == "sweep"), None)
+
+    # Experiments
+
+    def experiment(self, name: str, location: str | None = None, tags: dict[str, str] | None = None) -> str:
+        """Its id; made where there is none, taken out of the bin where somebody put it there."""
+        if name not in self._experiments:
+            self._experiments[name] = self.call(
+                "make an experiment", lambda: self._find_experiment(name, location, tags)
+            )
+        return self._experiments[name]
+
+    def _find_experiment(self, name: str, location: str | None, tags: dict[str, str] | None) -> str:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            made: str = self.client.create_experiment(name, location, tags)
+            return made
+        if found.lifecycle_stage == "deleted":
+            self.client.restore_experiment(found.experiment_id)
+        experiment_id: str = found.experiment_id
+        return experiment_id
+
+    def forget_experiment(self, name: str) -> None:
+        self._experiments.pop(name, None)
+
+    # Ids
+
+    def translate(self, text: str) -> str:
+        """``text`` with the ids that programs on VMs know replaced by those that the store gave."""
+        return _VM_ID.sub(lambda match: self._translated(match.group()), text)
+
+    def _translated(self, vm_id: str) -> str:
+        if vm_id in self.runs:
+            return self.runs[vm_id].run_id
+        return self.models.get(vm_id, vm_id)
+
+
+def without_password(uri: str) -> str:
+    return re.sub(r"://[^/@]*@", "://", uri)

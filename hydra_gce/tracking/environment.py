@@ -1,0 +1,74 @@
+"""The environment variables that lead a program's MLflow to the journal. Nothing here imports MLflow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+SCHEME = "hydra-gce"
+POINT_VARIABLE = "HYDRA_GCE_TRACKING"
+ARTIFACTS = "artifacts"
+DATABASE = "mlflow.db"
+
+
+@dataclass(frozen=True)
+class Point:
+    """The attempt of a job that a program runs for, and the run ids that belong to that job.
+
+    An id is 12 hex digits for the job, 16 for what the program called the run (experiment, parent, name) and
+    4 for how many it had called so before: the same program on another VM gets the same ids again.
+    """
+
+    sweep: str
+    num: int
+    attempt: int
+
+    @property
+    def id_prefix(self) -> str:
+        return _digest(f"{self.sweep}/{self.num}", 12)
+
+    def run_family(self, experiment: str, parent: str, name: str) -> str:
+        """The beginning of the ids of all runs that are called so."""
+        return self.id_prefix + _digest("\0".join((experiment, parent, name)), 16)
+
+    def owns(self, run_id: str) -> bool:
+        return len(run_id) == 32 and run_id.startswith(self.id_prefix)
+
+    def to_text(self) -> str:
+        return f"{self.sweep}/{self.num}/{self.attempt}"
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Point | None:
+        text = environ.get(POINT_VARIABLE)
+        if not text:
+            return None
+        sweep, num, attempt = text.rsplit("/", 2)
+        return cls(sweep, int(num), int(attempt))
+
+
+def variables(
+    directory: Path, sweep: str, num: int, attempt: int, experiment: str | None = None
+) -> dict[str, str]:
+    """What a program's environment needs so that its records go to ``directory`` (absolute, of this attempt
+    alone).
+
+    ``directory`` then holds ``journal.jsonl`` and ``artifacts/``, which the agent carries to the bucket, and
+    the database, which stays. ``experiment`` is the name of the one that the launcher or the laptop's
+    environment chose.
+    """
+    chosen = {
+        "MLFLOW_TRACKING_URI": f"{SCHEME}://{directory}",
+        # A registry of its own beside the runs, so that `log_model(registered_model_name=…)` does not end a
+        # training.
+        "MLFLOW_REGISTRY_URI": f"sqlite:///{directory / DATABASE}",
+        POINT_VARIABLE: Point(sweep, num, attempt).to_text(),
+    }
+    if experiment:
+        chosen["MLFLOW_EXPERIMENT_NAME"] = experiment
+    return chosen
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]

@@ -1,0 +1,255 @@
+"""The journal: every change that a program made through MLflow, one JSON object per line, append-only.
+
+``{"seq":7,"time":1760000000.25,"op":"batch","args":{…},"crc":"1f2e3d4c"}`` — ``seq`` counts from 1 without a
+gap, ``crc`` is the CRC-32 of the same line without it. Nothing here imports MLflow: the agent reads journals
+too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra_gce.errors import HydraGCEError
+
+FILE_NAME = "journal.jsonl"
+_CRC_SUFFIX = len(',"crc":"00000000"}')
+_TAIL = 512 * 1024
+_PART = 4 * 1024 * 1024
+
+
+class JournalDamaged(HydraGCEError):
+    """A line of a journal that is not what was written; the message names it."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One change. ``time`` is when it was written, in seconds since the epoch; ``args`` are JSON values."""
+
+    seq: int
+    time: float
+    op: str
+    args: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class MetricPoint:
+    name: str
+    step: int
+    value: float
+
+
+def encode(record: Record) -> bytes:
+    """The record's line, with its end of line."""
+    body = json.dumps(
+        {"seq": record.seq, "time": record.time, "op": record.op, "args": record.args},
+        separators=(",", ":"),
+        allow_nan=False,
+    ).encode()
+    return body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
+
+
+def decode(line: bytes, place: str) -> Record:
+    """The record of a line without its end.
+
+    :raises JournalDamaged: the checksum does not hold; ``place`` ("journal/000-000003.jsonl, line 17") is
+    named.
+    """
+    body, suffix = line[:-_CRC_SUFFIX] + b"}", line[-_CRC_SUFFIX:]
+    if suffix != b',"crc":"%08x"}' % zlib.crc32(body):
+        raise JournalDamaged(
+            f"{place} of the MLflow journal is damaged (its checksum does not hold), "
+            "so the change it recorded is not known"
+        )
+    fields = json.loads(body)
+    return Record(fields["seq"], fields["time"], fields["op"], fields["args"])
+
+
+def read(content: bytes, place: str) -> Iterator[Record | JournalDamaged]:
+    """The records of whole lines, in order; in the place of a damaged line, the error that names it.
+
+    A last line without an end is being written still, and is left out.
+    """
+    lines = content.split(b"\n")[:-1]
+    for number, line in enumerate(lines, 1):
+        try:
+            yield decode(line, f"{place}, line {number}")
+        except JournalDamaged as damage:
+            yield damage
+
+
+def verify(path: Path) -> int:
+    """The number of the last record of a whole journal file, 0 for none.
+
+    :raises JournalDamaged: a line is damaged or missing.
+    """
+    last = 0
+    for record in read(path.read_bytes(), path.name):
+        if isinstance(record, JournalDamaged):
+            raise record
+        if record.seq != last + 1:
+            raise JournalDamaged(
+                f"{path.name}: record {last + 1} of the MLflow journal is missing ({record.seq} is next)"
+            )
+        last = record.seq
+    return last
+
+
+class Journal:
+    """Appends records to a journal file; several threads and processes may do so at once.
+
+    A process that died in the middle of a line leaves a torn end: nobody was told that it was written, and
+    the next writer cuts it off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._thread_lock = threading.RLock()
+        self._depth = 0
+        self._pid = 0
+        self._fd = -1
+        self._size = 0
+        self._seq = 0
+
+    def append(self, op: str, args: dict[str, Any], time: float) -> int:
+        """Writes one record and returns its number."""
+        with self.exclusive():
+            self._catch_up()
+            line = encode(Record(self._seq + 1, time, op, args))
+            _write_whole(self._fd, line)
+            self._seq += 1
+            self._size += len(line)
+            return self._seq
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Nobody else appends meanwhile, in this process or another."""
+        import fcntl  # not on Windows, where journals are only read
+
+        with self._thread_lock:
+            self._reopen_after_fork()
+            if self._depth == 0:
+                fcntl.flock(self._fd, fcntl.LOCK_EX)
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0:
+                    fcntl.flock(self._fd, fcntl.LOCK_UN)
+
+    def _reopen_after_fork(self) -> None:
+        # A lock belongs to the open file, which a forked child shares with its parent: it would not keep them
+        # apart.
+        if self._pid != os.getpid():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._pid, self._size, self._seq = os.getpid(), 0, 0
+
+    def _catch_up(self) -> None:
+        """Learns what other processes have appended since."""
+        size = os.fstat(self._fd).st_size
+        if size == self._size:
+            return
+        new = os.pread(self._fd, size - self._size, self._size)
+        whole = new.rfind(b"\n") + 1
+        if whole < len(new):
+            os.ftruncate(self._fd, self._size + whole)
+        if whole:
+            start = new.rfind(b"\n", 0, whole - 1) + 1
+            self._seq = decode(new[start : whole - 1], f"the last line of {self.path.name}").seq
+        self._size += whole
+
+
+def _write_whole(fd: int, line: bytes) -> None:
+    size = os.fstat(fd).st_size
+    try:
+        written = os.write(fd, line)
+        while written < len(line):
+            written += os.write(fd, line[written:])
+    except OSError:
+        os.ftruncate(fd, size)  # a full disk: what could not be written whole is not written
+        raise
+
+
+class JournalParts:
+    """Cuts a growing journal into parts for upload: whole lines, each once, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_part(self) -> bytes | None:
+        """Whole lines written since the last call, about 4 MiB at most; None where there are none.
+
+        Call again until None. The caller uploads a part before it asks for the next.
+        """
+        try:
+            file = self._path.open("rb")
+        except FileNotFoundError:
+            return None
+        with file:
+            file.seek(self._offset)
+            content = file.read(_PART)
+            while content and b"\n" not in content and (more := file.read(_PART)):
+                content += more
+        part = content[: content.rfind(b"\n") + 1]
+        self._offset += len(part)
+        return part or None
+
+
+def latest(path: Path) -> MetricPoint | None:
+    """The newest metric for a line of status, from the journal's end; None where there is none.
+
+    A validation metric that is no loss comes first, then a validation loss, then any other; system metrics
+    never.
+    """
+    best: MetricPoint | None = None
+    for point in _newest_first(path):
+        if best is None or _rank(point.name) > _rank(best.name):
+            best = point
+        if _rank(best.name) == _BEST_RANK:
+            break
+    return best
+
+
+_BEST_RANK = 2
+
+
+def _rank(name: str) -> int:
+    lower = name.lower()
+    if not any(word in lower for word in ("val", "eval", "test")):
+        return 0
+    return 1 if "loss" in lower else _BEST_RANK
+
+
+def _newest_first(path: Path) -> Iterable[MetricPoint]:
+    for line in reversed(_tail_lines(path)):
+        if b'"op":"batch"' not in line:
+            continue
+        try:
+            record = decode(line, path.name)
+        except JournalDamaged:
+            continue  # the relay names it; a line of status has other lines to show
+        for key, value, _timestamp, step, *_ in reversed(record.args["metrics"]):
+            if not key.startswith("system/"):
+                yield MetricPoint(key, step, float(value))
+
+
+def _tail_lines(path: Path) -> list[bytes]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return []
+    with file:
+        start = max(0, file.seek(0, os.SEEK_END) - _TAIL)
+        file.seek(start)
+        lines = file.read().split(b"\n")[:-1]
+    return lines[1:] if start else lines
