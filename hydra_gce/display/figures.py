@@ -63,7 +63,7 @@ def number(value: SupportsFloat, digits: int = 4) -> str:
     real = float(value)
     if not math.isfinite(real):
         return str(real)
-    if real == 0 or 1e-4 <= abs(real) < 10**digits:
+    if real == 0 or 1e-4 <= abs(real) < 10**digits - 0.5:
         return f"{real:#.{digits}g}".rstrip(".")
     return f"{real:,.0f}" if 1 <= abs(real) < 1e9 else f"{real:.{digits - 1}e}"
 
