@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 
 from hydra_gce.local.vm import init, kernel, layout, network, processes, proxy, root
 from hydra_gce.local.vm.limits import Limits
@@ -13,7 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_NAMESPACES = kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
+_NAMESPACES = (
+    kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWNET | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC
+)
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")
 
@@ -25,11 +28,6 @@ class Plan:
                  tree: dict[str, Any]) -> None:  # fmt: skip
         self.directory, self.spec, self.image, self.host, self.tree = directory, spec, image, host, tree
         self.disk = f"{directory}/{layout.DISK}"
-
-    def attributes(self) -> dict[str, Any]:
-        """The project's, and the instance's over them, as the guest agent reads them."""
-        project, instance = self.tree.get("project", {}), self.tree.get("instance", {})
-        return {**project.get("attributes", {}), **instance.get("attributes", {})}
 
     def path(self) -> str:
         return ":".join([_PATH, *self.image["path"]])
@@ -56,7 +54,11 @@ def service_addresses(services: dict[str, str]) -> list[tuple[str, int]]:
     for url in services.values():
         authority = url.partition("://")[2].partition("/")[0]
         host, _, port = authority.rpartition(":")
-        if port.isdigit() and (host == "localhost" or host.startswith("127.")) and (host, int(port)) not in found:
+        if (
+            port.isdigit()
+            and (host == "localhost" or host.startswith("127."))
+            and (host, int(port)) not in found
+        ):
             found.append((host, int(port)))
     return found
 
@@ -100,7 +102,6 @@ def start_by_environment(plan: Plan, limits: Limits, console: int) -> Started:
         "TMPDIR": f"{disk}/tmp",
         "GCE_METADATA_HOST": address,
         "GCE_METADATA_IP": address,
-        "GCE_METADATA_ROOT": address,
         processes.MARK: plan.directory,
     }  # fmt: skip
     root.prepare_boot(disk, f"{disk}/run/initctl")
@@ -114,7 +115,7 @@ def start_by_environment(plan: Plan, limits: Limits, console: int) -> Started:
             _take_console(console, theirs)
             signal.signal(signal.SIGTERM, _end_all)
             guest = init.Guest(
-                hostname=plan.spec["name"], environment=environment, attributes=plan.attributes(),
+                hostname=plan.spec["name"], environment=environment, tree=plan.tree,
                 initctl=f"{disk}/run/initctl", temporary=f"{disk}/tmp", home=disk,
                 grace_s=plan.spec["shutdown_grace_s"], namespaced=False,
             )  # fmt: skip
@@ -127,7 +128,9 @@ def start_by_environment(plan: Plan, limits: Limits, console: int) -> Started:
     return Started(child, child, ours, metadata, None, [], environment)
 
 
-def _contain(plan: Plan, limits: Limits, console: int, control: socket.socket, environment: dict[str, str]) -> None:
+def _contain(
+    plan: Plan, limits: Limits, console: int, control: socket.socket, environment: dict[str, str]
+) -> None:
     """In the hypervisor's child: makes the namespaces, starts the first process in them, and waits for its end."""
     hypervisor = os.getppid()
     code = 1
@@ -168,7 +171,7 @@ def _become_first(plan: Plan, control: socket.socket, environment: dict[str, str
         root.enter(plan.disk, plan.image)
         socket.sethostname(plan.spec["name"])
         guest = init.Guest(
-            hostname=plan.spec["name"], environment=environment, attributes=plan.attributes(),
+            hostname=plan.spec["name"], environment=environment, tree=plan.tree,
             initctl="/run/initctl", temporary="/tmp", home="/",
             grace_s=plan.spec["shutdown_grace_s"], namespaced=True,
         )  # fmt: skip
@@ -244,11 +247,9 @@ def _end_all(number: int, frame: object) -> None:
 
 def _report() -> None:
     """An error that nobody expected: its traceback goes to the console, and the process ends."""
-    import sys
-
     if sys.exc_info()[0] is not None:
-        import traceback
-
-        traceback.print_exc()
+        sys.__excepthook__(
+            *sys.exc_info()
+        )  # written in C: nothing can be imported any more in the guest's root
         sys.stderr.flush()
         os._exit(1)

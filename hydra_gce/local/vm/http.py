@@ -19,7 +19,9 @@ _REASONS = {
 class Request:
     """method, target (as on the request line), headers (names in lower case), and what followed the head."""
 
-    def __init__(self, method: str, target: str, version: str, headers: list[tuple[str, str]], rest: bytes) -> None:
+    def __init__(
+        self, method: str, target: str, version: str, headers: list[tuple[str, str]], rest: bytes
+    ) -> None:
         self.method, self.target, self.version, self.rest = method, target, version, rest
         self.fields = headers
         self.headers = {name.lower(): value for name, value in headers}
@@ -67,5 +69,8 @@ def read_body(client: socket.socket, request: Request) -> bytes:
 
 
 def response(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    lines = [f"HTTP/1.1 {status} {_REASONS[status]}", *(f"{name}: {value}" for name, value in headers.items())]
+    lines = [
+        f"HTTP/1.1 {status} {_REASONS[status]}",
+        *(f"{name}: {value}" for name, value in headers.items()),
+    ]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode("latin-1") + body

@@ -28,9 +28,9 @@ _LAST_WORDS_S = 2.0
 
 def main(directory: str, *, lock: int, ready: int) -> None:
     """Powers the machine on and returns when it is off. ready: a pipe that gets "ok" or what is wrong; -1 at a reset."""
-    os.set_inheritable(lock, False)
+    lock = _lowest(lock)
     if ready >= 0:
-        os.set_inheritable(ready, False)
+        ready = _lowest(ready)
         if os.fork():
             os._exit(0)  # the creator need not wait for us
     hypervisor = Hypervisor(directory)
@@ -51,6 +51,13 @@ def main(directory: str, *, lock: int, ready: int) -> None:
         os.set_inheritable(lock, True)
         os.execv(sys.executable, [sys.executable, "-I", "-S", sys.argv[0], directory, str(lock), "-1"])
     hypervisor.finish(reason)
+
+
+def _lowest(descriptor: int) -> int:
+    """The same at the lowest free number, where those who close what they inherited find it, and not inherited."""
+    copy = os.dup(descriptor)
+    os.close(descriptor)
+    return copy
 
 
 class Hypervisor:

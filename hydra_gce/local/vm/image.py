@@ -47,9 +47,13 @@ def _system_python_is_new_enough() -> bool:
 @functools.lru_cache(maxsize=32)
 def _files_of(python: str) -> dict[str, list[str]]:
     try:
-        answer = subprocess.run([python, "-I", "-c", _ASK], capture_output=True, text=True, check=True, timeout=60)
+        answer = subprocess.run(
+            [python, "-I", "-c", _ASK], capture_output=True, text=True, check=True, timeout=60
+        )
     except (OSError, subprocess.SubprocessError) as error:
-        raise ImageError(f"The image's Python {python} does not run: {error}. Register an image whose Python does.") from error
+        raise ImageError(
+            f"The image's Python {python} does not run: {error}. Register an image whose Python does."
+        ) from error
     executable, base_executable, *prefixes = json.loads(answer.stdout.splitlines()[-1])
     links: dict[str, str] = {}
     trees = {_resolve(prefix, links) for prefix in prefixes}
@@ -58,7 +62,11 @@ def _files_of(python: str) -> dict[str, list[str]]:
     trees = {tree for tree in trees if not _of_the_system(tree)}
     outermost = sorted(tree for tree in trees if not any(_within(tree, other) for other in trees - {tree}))
     outside = {path: target for path, target in links.items() if not _shown(path, outermost)}
-    return {"trees": outermost, "links": [f"{path}\t{target}" for path, target in outside.items()], "path": []}
+    return {
+        "trees": outermost,
+        "links": [f"{path}\t{target}" for path, target in outside.items()],
+        "path": [],
+    }
 
 
 def _resolve(path: str, links: dict[str, str]) -> str:
@@ -84,7 +92,11 @@ def _of_the_system(path: str) -> bool:
 
 
 def _shown(path: str, trees: list[str]) -> bool:
-    return path in ("/bin", "/sbin", "/lib", "/lib64") or _of_the_system(path) or any(_within(path, tree) for tree in trees)
+    return (
+        path in ("/bin", "/sbin", "/lib", "/lib64")
+        or _of_the_system(path)
+        or any(_within(path, tree) for tree in trees)
+    )
 
 
 def _within(path: str, tree: str) -> bool:

@@ -8,19 +8,14 @@ import signal
 import socket
 import time
 
-from hydra_gce.local.vm import kernel, processes, scripts
+from hydra_gce.local.vm import processes, scripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
 POWERED_OFF = 0
 REBOOT = 10
-
-_CAPABILITIES_KEPT = {0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 13, 14, 15, 18, 19, 23, 24, 26, 29, 31}
-"""What root may do in the guest: files, users, signals, its own network, but not this machine's mounts, devices,
-modules or clock. Numbers of linux/capability.h."""
 
 
 class Guest:
@@ -31,12 +26,18 @@ class Guest:
     """
 
     def __init__(
-        self, *, hostname: str, environment: dict[str, str], attributes: dict[str, Any], initctl: str,
+        self, *, hostname: str, environment: dict[str, str], tree: dict[str, Any], initctl: str,
         temporary: str, home: str, grace_s: float, namespaced: bool,
     ) -> None:  # fmt: skip
-        self.hostname, self.environment, self.attributes = hostname, environment, attributes
+        self.hostname, self.environment = hostname, environment
+        self.attributes = tree.get("instance", {}).get("attributes", {})
+        self.project_attributes = tree.get("project", {}).get("attributes", {})
         self.initctl, self.temporary, self.home = initctl, temporary, home
         self.grace_s, self.namespaced = grace_s, namespaced
+
+    def script(self, kind: str) -> str:
+        """The instance's script of this kind, else the project's, else nothing: the order of Google's guest agent."""
+        return str(self.attributes.get(kind) or self.project_attributes.get(kind) or "")
 
 
 def run(guest: Guest, control: socket.socket) -> int:
@@ -49,16 +50,12 @@ def run(guest: Guest, control: socket.socket) -> int:
     initctl = os.open(guest.initctl, os.O_RDWR | os.O_NONBLOCK)
     control.sendall(b"ready\n")
 
-    def start(kind: str) -> None:
-        script = guest.attributes.get(kind)
-        scripts.start(guest, kind, None if script is None else str(script), before_exec=_drop_capabilities)
-
-    start("startup-script")
+    scripts.start(guest, "startup-script")
     outcome, deadline = POWERED_OFF, None
 
     def shut_down(grace_s: float) -> float:
         _signal_all(guest, signal.SIGTERM)
-        start("shutdown-script")
+        scripts.start(guest, "shutdown-script")
         return time.monotonic() + grace_s
 
     while True:
@@ -102,40 +99,4 @@ def _signal_all(guest: Guest, number: int) -> None:
         except ProcessLookupError:
             return
     else:
-        processes.send(processes.descendants(os.getpid()), number)
-
-
-def _drop_capabilities() -> None:
-    for capability in range(64):
-        if capability not in _CAPABILITIES_KEPT:
-            try:
-                kernel.drop_from_bounding_set(capability)
-            except OSError:
-                return  # past the last one that this kernel knows, or not ours to drop
-
-
-def spawn(
-    argv: list[str], environment: dict[str, str], directory: str, output: int, before_exec: Callable[[], None]
-) -> int:
-    """Starts a program of the guest, its output and errors going to a descriptor; returns its process id."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-        signal.set_wakeup_fd(-1)
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDONLY)
-        os.dup2(null, 0)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        os.closerange(3, 1024)
-        os.chdir(directory)
-        os.umask(0o022)
-        before_exec()
-        os.execve(argv[0], argv, environment)
-    except OSError as error:
-        os.write(2, f"{argv[0]}: {error}\n".encode())
-    finally:
-        os._exit(127)
+        processes.send_to_descendants(number)

@@ -232,7 +232,9 @@ class Machine:
         deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:
-                raise MachineError(f"{self._name()} did not {what} within {within_s:.0f} s; see {self.directory / layout.LOG}")
+                raise MachineError(
+                    f"{self._name()} did not {what} within {within_s:.0f} s; see {self.directory / layout.LOG}"
+                )
             time.sleep(0.005)
 
     def _kill(self) -> None:

@@ -101,7 +101,11 @@ def _entries(node: Any, users_own: bool) -> list[tuple[str, str, Any]]:
     """Name in a path, key, and value of what lies in a directory, sorted as the server lists it."""
     if isinstance(node, list):
         return [(str(index), str(index), value) for index, value in enumerate(node)]
-    named = [(key if users_own else kebab_case(key), key, value) for key, value in node.items() if key not in _HIDDEN]
+    named = [
+        (key if users_own else kebab_case(key), key, value)
+        for key, value in node.items()
+        if key not in _HIDDEN
+    ]
     return sorted(named, key=lambda entry: entry[0])
 
 

@@ -77,7 +77,8 @@ class MetadataServer:
             return self._page(403, "Requests with the X-Forwarded-For header are refused.")
         if request.headers.get("metadata-flavor", "").lower() != "google":
             return self._page(
-                403, "Your client does not have permission to get this URL. Missing Metadata-Flavor:Google header."
+                403,
+                "Your client does not have permission to get this URL. Missing Metadata-Flavor:Google header.",
             )
         names = [_unquote(name) for name in path[len(_ROOT) :].split("/") if name]
         parameters = _parameters(query)
@@ -129,7 +130,11 @@ class MetadataServer:
 
     def _service_account(self, names: list[str], parameters: dict[str, str]) -> metadata.Content | None:
         """A token or identity of one of the VM's service accounts: worth nothing outside of the embedded cloud."""
-        if names[:2] != ["instance", "service-accounts"] or len(names) != 4 or names[3] not in ("token", "identity"):
+        if (
+            names[:2] != ["instance", "service-accounts"]
+            or len(names) != 4
+            or names[3] not in ("token", "identity")
+        ):
             return None
         account = metadata.find(self.tree(), names[:3])
         if names[3] == "token":

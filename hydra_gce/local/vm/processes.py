@@ -24,7 +24,11 @@ def descendants(ancestor: int) -> list[int]:
 def marked(directory: str) -> list[int]:
     """Processes of this user that carry the mark of this VM, whoever is their parent now."""
     if sys.platform != "linux":
-        return [int(line.split(None, 1)[0]) for line in _ps("-axEww", "pid=,command=") if f"{MARK}={directory} " in line + " "]
+        return [
+            int(line.split(None, 1)[0])
+            for line in _ps("-axEww", "pid=,command=")
+            if f"{MARK}={directory} " in line + " "
+        ]
     mark = f"{MARK}={directory}".encode()
     found = []
     for name in os.listdir("/proc"):
@@ -46,6 +50,17 @@ def send(pids: list[int], number: int) -> None:
             continue
 
 
+def send_to_descendants(number: int) -> None:
+    """Signals all that descends from the calling process, those too that are started while we look."""
+    told: set[int] = set()
+    for _ in range(10):
+        new = [pid for pid in descendants(os.getpid()) if pid not in told]
+        if not new:
+            return
+        send(new, number)
+        told.update(new)
+
+
 def end_descendants() -> None:
     """Kills all that descends from the calling process, which adopts orphans, and waits until nothing is left."""
     while True:
@@ -58,7 +73,9 @@ def end_descendants() -> None:
 
 def _parents() -> list[tuple[int, int]]:
     if sys.platform != "linux":
-        return [(int(pid), int(parent)) for pid, parent in (line.split() for line in _ps("-ax", "pid=,ppid="))]
+        return [
+            (int(pid), int(parent)) for pid, parent in (line.split() for line in _ps("-ax", "pid=,ppid="))
+        ]
     pairs = []
     for name in os.listdir("/proc"):
         if name.isdigit():

@@ -36,7 +36,7 @@ class Proxy:
         host, port = _address(request.target, 443)
         upstream = self._proxy_for("https_proxy", host)
         try:
-            server = _connect(*(upstream[:2] if upstream else (host, port)))
+            server = _connect(*upstream[:2]) if upstream else _connect_outside(host, port)
         except OSError as error:
             _refuse(client, host, error)
             return
@@ -58,7 +58,7 @@ class Proxy:
         host, port = _address(authority, 80)
         upstream = self._proxy_for("http_proxy", host)
         try:
-            server = _connect(*(upstream[:2] if upstream else (host, port)))
+            server = _connect(*upstream[:2]) if upstream else _connect_outside(host, port)
         except OSError as error:
             _refuse(client, host, error)
             return
@@ -79,15 +79,21 @@ class Proxy:
             return None
         scheme, _, rest = address.rpartition("://")
         if scheme not in ("", "http"):
-            raise ValueError(f"this machine's {setting} is a {scheme} proxy; VMs can pass through http proxies only")
+            raise ValueError(
+                f"this machine's {setting} is a {scheme} proxy; VMs can pass through http proxies only"
+            )
         credentials, _, authority = rest.rstrip("/").rpartition("@")
         proxy_host, proxy_port = _address(authority, 80)
-        return proxy_host, proxy_port, f"Basic {base64.b64encode(credentials.encode()).decode()}" if credentials else ""
+        return (
+            proxy_host,
+            proxy_port,
+            f"Basic {base64.b64encode(credentials.encode()).decode()}" if credentials else "",
+        )
 
     def _goes_directly(self, host: str) -> bool:
         for entry in self._upstream.get("no_proxy", "").split(","):
-            suffix = entry.strip().lstrip("*").lower()
-            if entry.strip() == "*" or (suffix and (host.lower() == suffix.lstrip(".") or host.lower().endswith(suffix if suffix.startswith(".") else "." + suffix))):
+            domain = entry.strip().lower().lstrip("*.")
+            if entry.strip() == "*" or (domain and f".{host.lower()}".endswith(f".{domain}")):
                 return True
         return False
 
@@ -105,5 +111,17 @@ def _connect(host: str, port: int) -> socket.socket:
     return server
 
 
+def _connect_outside(host: str, port: int) -> socket.socket:
+    """A connection to the world, not to this machine's own loopback, which no VM of a cloud could reach."""
+    for *_, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        if str(address[0]).startswith(("127.", "0.", "::1", "::ffff:127.")) or address[0] == "::":
+            raise ConnectionRefusedError(f"{address[0]} is this machine itself, which a VM does not see")
+    return _connect(host, port)
+
+
 def _refuse(client: socket.socket, host: str, error: OSError) -> None:
-    client.sendall(http.response(502, {"Connection": "close"}, f"{host} cannot be reached from this machine: {error}\n".encode()))
+    client.sendall(
+        http.response(
+            502, {"Connection": "close"}, f"{host} cannot be reached from this machine: {error}\n".encode()
+        )
+    )

@@ -7,7 +7,19 @@ import os
 
 from hydra_gce.local.vm import kernel, layout
 
-_OWN_DIRECTORIES = ("etc", "home", "media", "mnt", "opt", "srv", "usr/local/bin", "usr/local/sbin", "var/log", "var/lib", "var/cache")
+_OWN_DIRECTORIES = (
+    "etc",
+    "home",
+    "media",
+    "mnt",
+    "opt",
+    "srv",
+    "usr/local/bin",
+    "usr/local/sbin",
+    "var/log",
+    "var/lib",
+    "var/cache",
+)
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC_SHOWN = (
     "alternatives", "ca-certificates", "crypto-policies", "debian_version", "fonts", "ld.so.cache", "ld.so.conf",
@@ -17,6 +29,13 @@ _ETC_SHOWN = (
 )  # fmt: skip
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 _COMMANDS = {"shutdown": "poweroff", "poweroff": "poweroff", "halt": "poweroff", "reboot": "reboot"}
+_COMMAND = """#!/bin/sh
+request={request}
+for argument; do
+  case $argument in -r|--reboot) request=reboot ;; -c) exit 0 ;; esac
+done
+echo $request > '{initctl}'
+"""
 _HOST = "/.host"
 
 
@@ -53,7 +72,7 @@ def prepare_boot(disk: str, initctl: str) -> None:
     for command, request in _COMMANDS.items():
         path = f"{disk}/usr/local/sbin/{command}"
         _remove(path)
-        _write(path, f"#!/bin/sh\necho {request} > '{initctl}'\n")
+        _write(path, _COMMAND.format(request=request, initctl=initctl))
         os.chmod(path, 0o755)
 
 
@@ -107,7 +126,9 @@ def _show_system() -> None:
         os.symlink(os.readlink(f"{_HOST}/etc/localtime"), "/etc/localtime")
     for command in _COMMANDS:
         if os.path.isfile(f"/usr/sbin/{command}"):
-            kernel.bind(f"/usr/local/sbin/{command}", os.path.realpath(f"/usr/sbin/{command}"), read_only=True)
+            kernel.bind(
+                f"/usr/local/sbin/{command}", os.path.realpath(f"/usr/sbin/{command}"), read_only=True
+            )
 
 
 def _show(path: str) -> None:
@@ -132,7 +153,13 @@ def _make_devices() -> None:
                          ("ttyS0", "/proc/1/fd/1")):  # fmt: skip
         os.symlink(target, f"/dev/{name}")
     os.makedirs("/dev/pts")
-    kernel.mount("devpts", "/dev/pts", "devpts", kernel.MS_NOSUID | kernel.MS_NOEXEC, "newinstance,ptmxmode=0666,mode=620")
+    kernel.mount(
+        "devpts",
+        "/dev/pts",
+        "devpts",
+        kernel.MS_NOSUID | kernel.MS_NOEXEC,
+        "newinstance,ptmxmode=0666,mode=620",
+    )
     os.makedirs("/dev/shm")
     kernel.mount("tmpfs", "/dev/shm", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV, "mode=1777")
 

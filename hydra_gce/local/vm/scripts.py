@@ -6,36 +6,37 @@ import os
 import signal
 import time
 
+from hydra_gce.local.vm import spawn
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hydra_gce.local.vm.init import Guest
 
 _SHELL = "/bin/bash"
 
 
-def start(guest: Guest, kind: str, script: str | None, before_exec: Callable[[], None]) -> None:
+def start(guest: Guest, kind: str) -> None:
     """Runs the script of this kind in the background; each line that it prints goes to the console."""
     pid = os.fork()
     if pid:
         return
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # what the script prints while it is being ended is heard as well
+        signal.signal(
+            signal.SIGTERM, signal.SIG_IGN
+        )  # what the script prints while it is being ended is heard as well
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         signal.set_wakeup_fd(-1)
         os.closerange(3, 1024)
-        _run(guest, kind, script, before_exec)
+        _run(guest, kind)
     finally:
         os._exit(0)
 
 
-def _run(guest: Guest, kind: str, script: str | None, before_exec: Callable[[], None]) -> None:
-    from hydra_gce.local.vm import init
-
+def _run(guest: Guest, kind: str) -> None:
     name = kind.removesuffix("-script")
     _say(guest, f"Starting {name} scripts (version hydra-gce).")
-    if script is None:
+    script = guest.script(kind)
+    if not script:
         _say(guest, f"No {name} scripts to run.")
         return
     _say(guest, f"Found {kind} in metadata.")
@@ -43,17 +44,20 @@ def _run(guest: Guest, kind: str, script: str | None, before_exec: Callable[[], 
     os.mkdir(directory, 0o700)
     path = f"{directory}/{kind}"
     with open(path, "w", encoding="utf-8") as file:
-        file.write(script)
+        file.write(script.lstrip())
     os.chmod(path, 0o700)
     shell = _SHELL if os.path.exists(_SHELL) else "/bin/sh"
     reading, writing = os.pipe()
-    pid = init.spawn([shell, "-c", path], guest.environment, guest.home, writing, before_exec)
+    pid = spawn.program([shell, "-c", path], guest.environment, guest.home, writing)
     os.close(writing)
     with open(reading, "rb") as output:
         for line in output:
             _say(guest, f"{kind}: {line.decode('utf-8', 'replace').rstrip()}")
     _, status = os.waitpid(pid, 0)
-    _say(guest, f"{kind} {_outcome(status)}")
+    if status == 0:
+        _say(guest, f"{kind} exit status 0")
+    else:
+        _say(guest, f'Script "{kind}" failed with error: {_outcome(status)}')
     os.unlink(path)
     os.rmdir(directory)
     _say(guest, f"Finished running {name} scripts.")
@@ -61,7 +65,7 @@ def _run(guest: Guest, kind: str, script: str | None, before_exec: Callable[[], 
 
 def _outcome(status: int) -> str:
     if os.WIFSIGNALED(status):
-        return f"failed with error: signal: {signal.Signals(os.WTERMSIG(status)).name}"
+        return f"signal: {signal.Signals(os.WTERMSIG(status)).name}"
     return f"exit status {os.waitstatus_to_exitcode(status)}"
 
 
