@@ -49,8 +49,8 @@ class SweepNames:
     def claim(self, num: int) -> str:
         return f"{self.job(num)}claim"
 
-    def result(self, num: int) -> str:
-        return f"{self.job(num)}result"
+    def result(self, num: int, attempt: int) -> str:
+        return f"{self.job(num)}result/{attempt:03d}"
 
     def log(self, num: int, attempt: int, part: int) -> str:
         return f"{self.job(num)}log/{attempt:03d}-{part:06d}"
@@ -58,12 +58,17 @@ class SweepNames:
     def journal(self, num: int, attempt: int, part: int) -> str:
         return f"{self.job(num)}journal/{attempt:03d}-{part:06d}.jsonl"
 
-    def output(self, num: int) -> str:
-        """The mirror of the output directory, as a prefix; ``artifacts`` likewise for what MLflow's journal points to."""
-        return f"{self.job(num)}output/"
+    def output(self, num: int, attempt: int) -> str:
+        """An attempt's mirror of the output directory, as a prefix: see ``mirror``."""
+        return f"{self.job(num)}output/{attempt:03d}/"
 
     def artifacts(self, num: int) -> str:
+        """The files that MLflow's journal points to, as a prefix."""
         return f"{self.job(num)}artifacts/"
+
+    def boot(self, instance: str) -> str:
+        """What a VM wrote that could not start its agent."""
+        return f"{self.prefix}boot/{instance}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,9 @@ class Bucket:
         from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
 
         try:
-            content: bytes = self._bucket.blob(ROOT + name).download_as_bytes(start=start or None, checksum=None)
+            content: bytes = self._bucket.blob(ROOT + name).download_as_bytes(
+                start=start or None, checksum=None
+            )
         except NotFound as error:
             raise ObjectMissing(f"gs://{self.name}/{ROOT}{name} does not exist") from error
         except RequestRangeNotSatisfiable:
@@ -122,10 +129,10 @@ class Bucket:
             raise GenerationMismatch(f"gs://{self.name}/{ROOT}{name} was written by somebody else") from error
         return int(blob.generation)
 
-    def generation(self, name: str) -> int:
-        """The object's generation, 0 where it does not exist: what ``write(if_generation=…)`` takes."""
+    def find(self, name: str) -> Entry | None:
+        """The object as a listing would show it; None where it does not exist."""
         blob = self._bucket.get_blob(ROOT + name)
-        return int(blob.generation) if blob else 0
+        return _entry(blob) if blob else None
 
     def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> None:
         blob = self._bucket.blob(ROOT + name)
@@ -152,13 +159,7 @@ class Bucket:
 
     def list(self, prefix: str) -> Iterator[Entry]:
         for blob in self._bucket.list_blobs(prefix=ROOT + prefix):
-            yield Entry(
-                name=blob.name[len(ROOT) :],
-                size=int(blob.size or 0),
-                generation=int(blob.generation or 0),
-                updated=blob.updated.timestamp() if blob.updated else 0.0,
-                metadata=dict(blob.metadata or {}),
-            )
+            yield _entry(blob)
 
     def delete(self, name: str) -> None:
         """Deletes an object; one that is not there is no error."""
@@ -168,3 +169,13 @@ class Bucket:
             self._bucket.blob(ROOT + name).delete()
         except NotFound:
             return
+
+
+def _entry(blob: storage.Blob) -> Entry:
+    return Entry(
+        name=blob.name[len(ROOT) :],
+        size=int(blob.size or 0),
+        generation=int(blob.generation or 0),
+        updated=blob.updated.timestamp() if blob.updated else 0.0,
+        metadata=dict(blob.metadata or {}),
+    )

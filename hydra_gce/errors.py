@@ -1,20 +1,20 @@
 """Every error that a person can meet, in one tree.
 
-    HydraGCEError
-    ├── ConfigError            what was asked for is wrong or contradictory; nothing was started
-    ├── CredentialsError       no credentials, no project, or not allowed
-    ├── CodeTooLarge           the snapshot of the code passes its limit
-    ├── NotPicklable           the task function cannot travel
-    ├── EnvironmentUnsolvable  no set of Python packages meets the requirements
-    ├── SweepDirBusy           another launch is at work in this sweep directory
-    ├── NoPlace                no zone could give a VM
-    ├── CollectError           results are safe in the bucket but could not be written here
-    ├── LocalEngineError       the embedded Compute Engine did not start or answer
-    ├── BucketError
-    │   ├── ObjectMissing      an object that should be there is not
-    │   ├── GenerationMismatch somebody else wrote it first
-    │   └── SealBroken         a wrong signature: nothing of it was opened
-    └── JobFailed              a job ended without a return value: raised, died, or was lost
+HydraGCEError
+├── ConfigError            what was asked for is wrong or contradictory; nothing was started
+├── CredentialsError       no credentials, no project, or not allowed
+├── CodeTooLarge           the snapshot of the code passes its limit
+├── NotPicklable           the task function cannot travel
+├── EnvironmentUnsolvable  no set of Python packages meets the requirements
+├── SweepDirBusy           another launch is at work in this sweep directory
+├── NoPlace                no zone could give a VM
+├── CollectError           results are safe in the bucket but could not be written here
+├── LocalEngineError       the embedded Compute Engine did not start or answer
+├── BucketError
+│   ├── ObjectMissing      an object that should be there is not
+│   ├── GenerationMismatch somebody else wrote it first
+│   └── SealBroken         a wrong signature: nothing of it was opened
+└── JobFailed              a job ended without a return value: raised, died, or was lost
 """
 
 from __future__ import annotations

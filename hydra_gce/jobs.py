@@ -64,6 +64,8 @@ class JobSpec:
     variables: dict[str, str]
     preempt_grace_s: float
     tracking: bool
+    experiment: str | None
+    sys_path: list[str]
 
 
 class Failure(str, Enum):
@@ -80,7 +82,11 @@ class Failure(str, Enum):
 
 @dataclass(frozen=True)
 class JobResult:
-    """How an attempt ended. The body of its envelope is the pickled ``JobReturn``, or empty where there is none."""
+    """How an attempt ended. The body of its envelope is the pickled ``JobReturn``, or empty where there is none.
+
+    ``working_dir_files`` were written beside the output directory and rescued into it; ``translate`` holds pairs of a
+    laptop path and what it was on the VM, where that was another.
+    """
 
     sweep: str
     num: int
@@ -94,6 +100,7 @@ class JobResult:
     signal: str | None = None
     log_tail: list[str] = field(default_factory=list)
     working_dir_files: list[str] = field(default_factory=list)
+    translate: list[list[str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

@@ -118,3 +118,10 @@ class _Leftovers:
             return True
         # A package may well be called "outputs"; Hydra's folder of that name holds no module.
         return last == "outputs" and self._folders is _LEFTOVERS and not (path / "__init__.py").exists()
+
+
+def git_state(root: Path) -> tuple[str | None, bool]:
+    """The commit that ``root`` is at, None without git or a commit; and whether anything differs from it."""
+    commit = _git(root, "rev-parse", "HEAD")
+    changes = _git(root, "status", "--porcelain", "--", ".")
+    return (commit.decode().strip() if commit else None), bool(changes)

@@ -1,0 +1,88 @@
+"""The process in which the user's program runs: Hydra's own ``run_job``, with the laptop's Hydra state around it.
+
+``python -m hydra_gce.agent.program <order>``: the order is a JSON file that names the pickled program, where to put
+the pickled ``JobReturn``, the working directory, and how laptop paths are translated.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import sys
+import traceback
+from pathlib import Path
+from typing import Any
+
+from hydra_gce.paths import translate as translate_path
+
+
+def main(order_file: str) -> None:
+    order = json.loads(Path(order_file).read_text(encoding="utf-8"))
+    sys.path[0:0] = order["sys_path"]
+    sys.argv = [order["script"] or "program"]
+    os.chdir(order["cwd"])
+    program: dict[str, Any] = pickle.loads(Path(order["program"]).read_bytes())
+    job_return = _run(program, order["translate"])
+    _write(Path(order["job_return"]), job_return)
+
+
+def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
+    import cloudpickle
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.core.singleton import Singleton
+    from hydra.core.utils import run_job, setup_globals
+    from omegaconf import open_dict
+    from omegaconf.basecontainer import BaseContainer
+
+    # As Singleton.set_state does, but for the scan of all plugins: composing is over, so no plugin is needed here.
+    for name, instance in program["singletons"].items():
+        Singleton._instances[cloudpickle.loads(name)] = cloudpickle.loads(instance)
+    for name, resolver in program["resolvers"].items():
+        BaseContainer._resolvers[name] = cloudpickle.loads(resolver)
+    setup_globals()
+    config = cloudpickle.loads(program["config"])
+    with open_dict(config):
+        config.hydra.runtime.cwd = os.getcwd()
+        config.hydra.sweep.dir = translate_path(str(config.hydra.sweep.dir), translate)
+    HydraConfig.instance().set_config(config)
+    job_return = run_job(
+        hydra_context=cloudpickle.loads(program["hydra_context"]),
+        task_function=cloudpickle.loads(program["task_function"]),
+        config=config,
+        job_dir_key="hydra.sweep.dir",
+        job_subdir_key="hydra.sweep.subdir",
+    )
+    if job_return.status.name == "FAILED":
+        traceback.print_exception(job_return._return_value)  # into the job's log
+    return job_return
+
+
+def _write(target: Path, job_return: Any) -> None:
+    """Pickles what came back; a value or an exception that cannot travel becomes an error that says so."""
+    import cloudpickle
+
+    value = job_return._return_value
+    text = "".join(traceback.format_exception(value)) if isinstance(value, BaseException) else ""
+    try:
+        body = cloudpickle.dumps(job_return)
+        pickle.loads(body)
+    except Exception as error:  # whatever a user's __reduce__ raises
+        from hydra.core.utils import JobStatus
+
+        from hydra_gce.errors import JobFailed
+
+        what = "exception" if isinstance(value, BaseException) else "return value"
+        job_return._return_value = JobFailed(
+            f"the job's {what} of type {type(value).__qualname__} cannot be pickled ({error})."
+            + (f"\n{text}" if text else " Return numbers, strings, or containers of them.")
+        )
+        job_return.status = JobStatus.FAILED
+        body = cloudpickle.dumps(job_return)
+    part = target.with_suffix(".part")
+    part.write_bytes(pickle.dumps({"job_return": body, "traceback": text, "failed": bool(text)}))
+    part.replace(target)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,169 @@
+"""Which Compute Engine: Google's, or the embedded one. The only place that knows the difference.
+
+A ``Backend`` is an address with credentials; everything else talks to it through ``google-cloud-compute`` and
+``google-cloud-storage``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hydra_gce.bucket import Bucket
+from hydra_gce.errors import ConfigError, CredentialsError, LocalEngineError
+
+if TYPE_CHECKING:
+    from google.cloud import compute_v1, storage
+
+LOCAL_PROJECT = "hydra-gce-local"
+COMPUTE = "https://compute.googleapis.com"
+
+
+@dataclass(frozen=True)
+class Backend:
+    """``kind`` is "cloud" or "local" and meant for the person's eyes. ``image`` is the image taken if none is named."""
+
+    kind: str
+    project: str
+    compute_endpoint: str
+    storage_endpoint: str | None
+    credentials: Any
+    image: str | None
+
+    @cached_property
+    def storage(self) -> storage.Client:
+        from google.cloud import storage
+
+        options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
+        return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
+
+    def _compute(self, client: type[Any]) -> Any:
+        return client(credentials=self.credentials, client_options={"api_endpoint": self.compute_endpoint})
+
+    @cached_property
+    def instances(self) -> compute_v1.InstancesClient:
+        from google.cloud import compute_v1
+
+        return self._compute(compute_v1.InstancesClient)  # type: ignore[no-any-return]
+
+    @cached_property
+    def zone_operations(self) -> compute_v1.ZoneOperationsClient:
+        from google.cloud import compute_v1
+
+        return self._compute(compute_v1.ZoneOperationsClient)  # type: ignore[no-any-return]
+
+    def bucket(self, name: str | None) -> Bucket:
+        """The sweep's bucket, made where it does not exist.
+
+        :raises ConfigError: its name is somebody else's.
+        """
+        from google.api_core.exceptions import Conflict, Forbidden, NotFound
+
+        wanted = name or f"hydra-gce-{self.project}"
+        try:
+            try:
+                found = self.storage.get_bucket(wanted)
+            except NotFound:
+                found = self._make_bucket(wanted)
+        except (Forbidden, Conflict) as error:
+            raise ConfigError(
+                f"hydra.launcher.bucket: gs://{wanted} belongs to somebody else, or project {self.project} may not"
+                f" read it ({error.message}). Name a bucket of your own: hydra.launcher.bucket=<name>"
+            ) from error
+        return Bucket(found)
+
+    def _make_bucket(self, name: str) -> Any:
+        from google.api_core.exceptions import BadRequest, Conflict
+
+        try:
+            return self.storage.create_bucket(name)
+        except Conflict:
+            return self.storage.get_bucket(name)  # another launch was quicker; or not ours: Forbidden
+        except BadRequest as error:
+            raise ConfigError(
+                f"hydra.launcher.bucket: {name!r} is no bucket name ({error.message})"
+            ) from error
+
+
+def connect(kind: str, project: str | None, environ: Mapping[str, str] = os.environ) -> Backend:
+    """The backend that ``hydra.launcher.backend`` and ``hydra.launcher.project`` ask for.
+
+    :raises CredentialsError: the cloud is asked for, and there are no credentials or no project.
+    :raises LocalEngineError: the embedded Compute Engine did not start.
+    """
+    named = project or environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("CLOUDSDK_CORE_PROJECT")
+    if (
+        kind == "local"
+        or named == LOCAL_PROJECT
+        or (kind == "auto" and not named and not _has_credentials(environ))
+    ):
+        return _local(environ)
+    return _cloud(named)
+
+
+def _has_credentials(environ: Mapping[str, str]) -> bool:
+    """Whether Google's default credentials would find something, without asking the network as they do."""
+    if environ.get("GOOGLE_APPLICATION_CREDENTIALS"):
+        return True
+    config = environ.get("CLOUDSDK_CONFIG") or os.path.join(os.path.expanduser("~"), ".config", "gcloud")
+    if (Path(config) / "application_default_credentials.json").exists():
+        return True
+    product = Path(
+        "/sys/class/dmi/id/product_name"
+    )  # on a Compute Engine VM the metadata server has credentials
+    return product.exists() and product.read_text().strip() in ("Google", "Google Compute Engine")
+
+
+def _cloud(project: str | None) -> Backend:
+    import google.auth
+    from google.auth.exceptions import DefaultCredentialsError
+
+    try:
+        credentials, found = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+    except DefaultCredentialsError as error:
+        raise CredentialsError(
+            "hydra.launcher.backend: Google Cloud needs credentials and there are none that work here"
+            f" ({str(error).splitlines()[0]}). Run: gcloud auth application-default login."
+            " Or try it without an account: hydra.launcher.backend=local"
+        ) from error
+    if not (project or found):
+        raise CredentialsError(
+            "hydra.launcher.project: there are credentials, but no project. Set hydra.launcher.project=<project id>,"
+            " or GOOGLE_CLOUD_PROJECT, or run: gcloud config set project <project id>"
+        )
+    return Backend("cloud", str(project or found), COMPUTE, None, credentials, image=None)
+
+
+def _local(environ: Mapping[str, str]) -> Backend:
+    from google.auth.credentials import AnonymousCredentials
+
+    service = ensure_local(environ)
+    return Backend(
+        kind="local",
+        project=service["project"],
+        compute_endpoint=service["compute"],
+        storage_endpoint=service["storage"],
+        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        image=service["image"],
+    )
+
+
+def ensure_local(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Starts the embedded Compute Engine unless it runs; its addresses, and the image that carries this Python."""
+    command = [sys.executable, "-m", "hydra_gce.local", "ensure", "--python", sys.executable]
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=dict(environ), timeout=120, check=False
+    )
+    if done.returncode != 0:
+        raise LocalEngineError(
+            f"The embedded Compute Engine did not start: {done.stderr.strip() or done.stdout.strip()}"
+        )
+    service: dict[str, str] = json.loads(done.stdout.strip().splitlines()[-1])
+    return service

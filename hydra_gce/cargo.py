@@ -1,0 +1,86 @@
+"""All that goes into the bucket once and is shared by jobs and sweeps: code, data, environment, the launcher itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra_gce import environment, snapshot, wheel
+from hydra_gce.bucket import Bucket
+from hydra_gce.environment import Environment
+from hydra_gce.home import cache
+from hydra_gce.jobs import Placement
+from hydra_gce.settings import Settings
+from hydra_gce.snapshot import Snapshot
+from hydra_gce.wheel import Wheel
+from hydra_gce.worktree import find_root
+
+
+@dataclass(frozen=True)
+class Cargo:
+    """What is to be sent; nothing of it has left the laptop yet."""
+
+    root: Path
+    code: Snapshot
+    data: list[tuple[Path, Snapshot]]
+    environment: Environment
+    wheel: Wheel
+
+
+@dataclass(frozen=True)
+class Sent:
+    """The same, as names in the bucket."""
+
+    code: Placement
+    data: list[Placement]
+    environment: str
+    launcher: str
+
+
+def pack(settings: Settings, script: str | None, cwd: Path, tell: Callable[[str], None]) -> Cargo:
+    """Takes the snapshots and works out the environment.
+
+    :raises ConfigError: a path is missing, or the environment asked for contradicts itself.
+    :raises CodeTooLarge: see ``hydra.launcher.code.max_mb``.
+    :raises EnvironmentUnsolvable: no set of packages meets the requirements.
+    """
+    root = code_root(settings, script, cwd)
+    code = snapshot.take(
+        root, settings.code.include, settings.code.exclude, settings.code.max_mb * 1_000_000, cache()
+    )
+    data = [(path, snapshot.take_data(path, cache())) for path in _data_paths(settings, cwd)]
+    made = environment.resolve(
+        settings.env, root, tracking=settings.tracking.mode != "none", cache_dir=cache()
+    )
+    for note in (*code.notes, *made.notes):
+        tell(note)
+    return Cargo(root, code, data, made, wheel.build(cache()))
+
+
+def send(bucket: Bucket, cargo: Cargo) -> Sent:
+    """Uploads what the bucket does not hold yet."""
+    return Sent(
+        code=Placement(snapshot.upload(bucket, cargo.code), str(cargo.root)),
+        data=[Placement(snapshot.upload(bucket, taken), str(path)) for path, taken in cargo.data],
+        environment=environment.upload(bucket, cargo.environment),
+        launcher=wheel.upload(bucket, cargo.wheel),
+    )
+
+
+def code_root(settings: Settings, script: str | None, cwd: Path) -> Path:
+    """``code.root``, or the project that the program belongs to.
+
+    That is the one around the script; around the working directory where the script is an installed one (pytest) or
+    there is none (a notebook).
+    """
+    if settings.code.root is not None:
+        return (cwd / Path(settings.code.root).expanduser()).resolve()
+    folder = Path(script).parent if script else cwd
+    installed = any(part in ("bin", "Scripts", "site-packages") for part in folder.parts[-2:])
+    inside = folder.is_relative_to(cwd)
+    return find_root(cwd if installed or inside else folder)
+
+
+def _data_paths(settings: Settings, cwd: Path) -> list[Path]:
+    return [(cwd / Path(path).expanduser()).absolute() for path in settings.data]

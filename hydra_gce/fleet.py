@@ -1,0 +1,254 @@
+"""The sweep's VMs: asked for, place by place, until one gives; listed; deleted; and what they have cost.
+
+Nothing here remembers more than a listing could tell it again, except the prices of the places and what was refused a
+moment ago.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from hydra_gce.backend import Backend
+from hydra_gce.errors import ConfigError
+from hydra_gce.machines import Candidate, cost
+from hydra_gce.refusals import Reach, Refusal, judge
+from hydra_gce.request import SWEEP_LABEL, Order, to_message
+
+_PARALLEL_INSERTS = 8
+_REFUSAL_KEPT_S = 60.0
+_TRIES_IN_PLACE = 3
+GONE = ("STOPPING", "TERMINATED", "STOPPED", "SUSPENDED", "PENDING_STOP")
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A VM that Compute Engine made for an attempt at a job."""
+
+    num: int
+    attempt: int
+    instance: str
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class NotPlaced:
+    """No place gave a VM for the job: what each said, in the order of asking."""
+
+    num: int
+    refused: list[tuple[Candidate, Refusal]]
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a quota is only in use, or a zone only full at the moment."""
+        return any(
+            refusal.reach in (Reach.ATTEMPT, Reach.ZONE) or refusal.quota for _, refusal in self.refused
+        )
+
+    def __str__(self) -> str:
+        last = self.refused[-1][1]
+        return f"{last.message.strip().rstrip('.')} ({len(self.refused)} places asked)"
+
+
+@dataclass
+class _Life:
+    """A VM's time on the bill, seconds since the epoch."""
+
+    candidate: Candidate
+    num: int
+    start: float
+    end: float | None = None
+
+
+@dataclass
+class Fleet:
+    """The VMs of one sweep. ``tell`` gets a line for the person at each decision."""
+
+    backend: Backend
+    order: Order
+    candidates: Sequence[Candidate]
+    tell: Callable[[str], None]
+    clock: Callable[[], float] = time.time
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_PARALLEL_INSERTS, "insert"))
+    _asked: list[Future[Placed | NotPlaced]] = field(default_factory=list)
+    _refused: dict[str, tuple[float, Refusal]] = field(default_factory=dict)
+    _lives: dict[str, _Life] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, num: int, attempt: int, round_: int = 0) -> None:
+        """Begins to look for a VM; ``answers`` has it later. ``round_`` tells repeated requests apart."""
+        self._asked.append(self._pool.submit(self._place, num, attempt, round_))
+
+    def answers(self) -> list[Placed | NotPlaced]:
+        """What has been decided since the last call.
+
+        :raises ConfigError: Compute Engine says that the request itself is wrong.
+        """
+        done = [asked for asked in self._asked if asked.done()]
+        self._asked = [asked for asked in self._asked if asked not in done]
+        return [asked.result() for asked in done]
+
+    @property
+    def asking(self) -> int:
+        return len(self._asked)
+
+    def instances(self) -> dict[str, str]:
+        """Name and status of the sweep's VMs that exist: one listing, however many there are."""
+        listed = list_instances(self.backend, self.order.sweep)
+        found: dict[str, str] = {instance.name: instance.status for instance in listed}
+        now = self.clock()
+        with self._lock:
+            for name, life in self._lives.items():
+                alive = name in found and found[name] not in GONE
+                if not alive and life.end is None:
+                    life.end = now
+        return found
+
+    def delete(self, instance: str) -> None:
+        with self._lock:
+            life = self._lives.get(instance)
+        if life is not None:
+            delete_instance(self.backend, life.candidate.zone, instance)
+
+    def bill(self, num: int) -> tuple[Decimal, float]:
+        """US dollars and seconds of all the VMs that the job has had so far."""
+        now = self.clock()
+        with self._lock:
+            lives = [life for life in self._lives.values() if life.num == num]
+        seconds = [max(0.0, (life.end or now) - life.start) for life in lives]
+        dollars = [cost(life.candidate, s) for life, s in zip(lives, seconds, strict=True)]
+        return sum(dollars, Decimal(0)), sum(seconds)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _place(self, num: int, attempt: int, round_: int) -> Placed | NotPlaced:
+        """Asks one place after the other, cheapest first."""
+        refused: list[tuple[Candidate, Refusal]] = []
+        closed: set[str] = set()
+        for candidate in self.candidates:
+            if candidate.region in closed or candidate.zone in closed:
+                continue
+            known = self._recently(candidate)
+            refusal = known or self._try(num, attempt, round_, candidate)
+            if refusal is None:
+                name = self.order.instance_name(num, attempt)
+                with self._lock:
+                    self._lives[name] = _Life(candidate, num, self.clock())
+                return Placed(num, attempt, name, candidate)
+            if refusal.reach is Reach.REQUEST:
+                raise ConfigError(
+                    f"hydra.launcher.vm: Compute Engine refuses the VM ({refusal.code}): {refusal.message}"
+                )
+            if known is None:
+                self._remember(candidate, refusal)
+            refused.append((candidate, refusal))
+            if refusal.reach is Reach.EVERYWHERE:
+                break
+            closed.add(candidate.region if refusal.reach is Reach.REGION else candidate.zone)
+        return NotPlaced(num, refused)
+
+    def _try(self, num: int, attempt: int, round_: int, candidate: Candidate) -> Refusal | None:
+        refusal = None
+        for number in range(_TRIES_IN_PLACE):
+            refusal = self._insert(num, attempt, round_ * _TRIES_IN_PLACE + number, candidate)
+            if refusal is None or refusal.reach is not Reach.ATTEMPT:
+                return refusal
+            time.sleep(min(8.0, 0.5 * 4**number))
+        return refusal
+
+    def _insert(self, num: int, attempt: int, round_: int, candidate: Candidate) -> Refusal | None:
+        """One ``instances.insert``, waited for. None if the VM is there."""
+        from google.api_core.exceptions import Conflict, GoogleAPICallError
+        from google.cloud import compute_v1
+
+        request = compute_v1.InsertInstanceRequest(
+            project=self.backend.project,
+            zone=candidate.zone,
+            instance_resource=to_message(self.order.body(num, attempt, candidate)),
+            request_id=self.order.request_id(num, attempt, candidate.zone, round_),
+        )
+        try:
+            operation = self.backend.instances.insert_unary(request=request)
+            while operation.status != compute_v1.Operation.Status.DONE:
+                operation = self.backend.zone_operations.wait(
+                    project=self.backend.project, zone=candidate.zone, operation=operation.name
+                )
+        except Conflict:
+            return (
+                None  # it exists: a former request for the very same attempt made it, and its answer was lost
+            )
+        except GoogleAPICallError as error:
+            return judge(_reason(error), error.message, error.code)
+        if operation.error.errors:
+            first = operation.error.errors[0]
+            return judge(first.code, first.message)
+        return None
+
+    def _recently(self, candidate: Candidate) -> Refusal | None:
+        """The refusal that holds for this place since a moment ago, so that every job need not meet it again."""
+        with self._lock:
+            for reach in (candidate.zone, candidate.region, ""):
+                at, refusal = self._refused.get(reach, (0.0, None))
+                if refusal is not None and self.clock() - at < _REFUSAL_KEPT_S:
+                    return refusal
+        return None
+
+    def _remember(self, candidate: Candidate, refusal: Refusal) -> None:
+        place = {Reach.ZONE: candidate.zone, Reach.REGION: candidate.region}.get(refusal.reach, "")
+        if refusal.reach is Reach.ATTEMPT:
+            place = candidate.zone
+        with self._lock:
+            new = place not in self._refused
+            self._refused[place] = (self.clock(), refusal)
+        if new:
+            self.tell(f"{place or 'the project'}: {refusal.message.strip()}")
+
+    def forget_refusals(self) -> None:
+        """A VM has left: what was full may have room."""
+        with self._lock:
+            self._refused.clear()
+
+
+def list_instances(backend: Backend, sweep: str | None = None) -> list[Any]:
+    """Compute Engine's instances of a sweep, or of all sweeps, over all zones."""
+    from google.cloud import compute_v1
+
+    wanted = f"labels.{SWEEP_LABEL}={sweep}" if sweep else f"labels.{SWEEP_LABEL}:*"
+    request = compute_v1.AggregatedListInstancesRequest(
+        project=backend.project, filter=wanted, return_partial_success=True
+    )
+    return [
+        instance
+        for _, scope in backend.instances.aggregated_list(request=request)
+        for instance in scope.instances
+    ]
+
+
+def delete_instance(backend: Backend, zone: str, instance: str) -> None:
+    """Asks for the VM's deletion; one that is gone already is no error."""
+    from google.api_core.exceptions import NotFound
+
+    try:
+        backend.instances.delete_unary(project=backend.project, zone=zone, instance=instance)
+    except NotFound:
+        return
+
+
+def created(instance: Any) -> float:
+    """When the instance was made, in seconds since the epoch."""
+    return datetime.fromisoformat(instance.creation_timestamp.replace("Z", "+00:00")).timestamp()
+
+
+def _reason(error: Any) -> str:
+    """Google's short word for an HTTP error: ``error.errors[0].reason``."""
+    for detail in getattr(error, "errors", None) or []:
+        if isinstance(detail, dict) and detail.get("reason"):
+            return str(detail["reason"])
+    return str(getattr(error, "reason", None) or type(error).__name__)

@@ -1,0 +1,64 @@
+"""The launcher's own directory on the laptop: keys and addresses of sweeps, caches. The bucket holds all the rest."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import platformdirs
+
+
+def home() -> Path:
+    """``HYDRA_GCE_HOME``, or the platform's state directory."""
+    named = os.environ.get("HYDRA_GCE_HOME")
+    return Path(named) if named else platformdirs.user_state_path("hydra-gce")
+
+
+def cache() -> Path:
+    return home() / "cache"
+
+
+@dataclass(frozen=True)
+class SweepRecord:
+    """What the laptop keeps of a sweep. ``key`` is the hexadecimal key that seals its specs and results."""
+
+    sweep: str
+    key: str
+    backend: str
+    project: str
+    bucket: str
+    sweep_dir: str
+    started: float
+    pid: int
+
+    def save(self) -> None:
+        directory = home() / "sweeps"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{self.sweep}.json"
+        part = path.with_suffix(".part")
+        # The key must never be readable by others, not even for a moment.
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file, indent=1)
+        part.replace(path)
+
+    @property
+    def launcher_alive(self) -> bool:
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return True
+
+
+def sweep_records() -> list[SweepRecord]:
+    """All sweeps that this laptop knows, newest first."""
+    records = [
+        SweepRecord(**json.loads(path.read_text(encoding="utf-8")))
+        for path in (home() / "sweeps").glob("*.json")
+    ]
+    return sorted(records, key=lambda record: -record.started)

@@ -1,0 +1,89 @@
+"""Plays the VMs' MLflow records into the laptop's MLflow, in a thread of its own: a slow store delays nobody."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.view import JobView
+from hydra_gce.watch import Track, Watch
+
+if TYPE_CHECKING:
+    from hydra_gce.tracking.relay import Relay
+
+_PAUSE_S = 1.0
+
+
+class Playback:
+    """``relay`` is None where nothing is tracked."""
+
+    def __init__(self, relay: Relay | None, watch: Watch) -> None:
+        self._relay = relay
+        self._watch = watch
+        self._statuses: dict[int, JobStatus] = {}
+        self._finished: set[int] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
+        self.link = ""
+        self._runs: dict[int, str] = {}
+        if relay is not None:
+            self._thread.start()
+
+    def tick(self) -> None:
+        """Hands over what has been seen last."""
+        self._statuses = self._watch.statuses
+
+    def close(self) -> str:
+        """Plays what is left and ends the sweep's own run. What stands in the way, in one sentence, or nothing."""
+        self._stop.set()
+        if self._relay is None:
+            return ""
+        self._thread.join()
+        self._play()
+        tracks = self._watch.tracks.values()
+        failed = any(track.state is not JobState.COMPLETED for track in tracks)
+        dollars = sum(self._watch.fleet.bill(track.num)[0] for track in tracks)
+        state = JobState.FAILED if failed else JobState.COMPLETED
+        self._relay.close(state, self._watch.clock(), {"cost_usd": f"{dollars:.4f}"})
+        self._note()
+        return self._relay.trouble
+
+    def with_runs(self, jobs: Sequence[JobView]) -> list[JobView]:
+        return [replace(job, mlflow_run=self._runs.get(job.num, "")) for job in jobs]
+
+    def _work(self) -> None:
+        while not self._stop.wait(_PAUSE_S):
+            self._play()
+
+    def _play(self) -> None:
+        assert self._relay is not None
+        self._relay.tick(self._statuses)
+        for track in list(self._watch.tracks.values()):
+            if track.collected is not None and track.num not in self._finished:
+                self._finished.add(track.num)
+                self._relay.finish(_last_status(track), track.collected.result.ended, self._tags(track))
+        self._note()
+
+    def _tags(self, track: Track) -> dict[str, str]:
+        dollars, seconds = self._watch.fleet.bill(track.num)
+        return {
+            "cost_usd": f"{dollars:.4f}",
+            "vm_seconds": f"{seconds:.0f}",
+            "machine": track.machine.rpartition(" in ")[0],
+            "zone": track.zone,
+            "instance": track.instance,
+        }
+
+    def _note(self) -> None:
+        assert self._relay is not None
+        self.link = self._relay.hint() or ""
+        self._runs = {num: run for num in self._watch.tracks if (run := self._relay.run_id(num))}
+
+
+def _last_status(track: Track) -> JobStatus:
+    assert track.collected is not None
+    known = track.status or JobStatus(track.num)
+    return replace(known, state=track.collected.result.state)

@@ -1,0 +1,123 @@
+"""All that can be set under ``hydra.launcher``, with its meaning beside it.
+
+Plain dataclasses, no checks: ``hydra_gce.validation`` reads them before anything is started. They are imported at each
+start of each Hydra program on the machine, so this module imports nothing but the standard library.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class VM:
+    """The machine that a point of the sweep gets."""
+
+    # A GPU as people call it: T4, L4, A100, A100-80GB, H100, H200, B200, V100, P100, P4. null: CPU only.
+    gpu: str | None = None
+    # How many of them in one VM. null: one, or as many as the machine type brings.
+    gpu_count: int | None = None
+    # Any Compute Engine machine type, custom ones too. null: chosen for the GPU, e2-standard-2 without one.
+    machine_type: str | None = None
+    # standard | spot | spot_else_standard | flex_start | reservation. A spot VM costs a fraction and may be taken
+    # back; its job goes on in another one. flex_start waits in Google's queue for capacity.
+    provisioning: str = "standard"
+    # Where it may go; wildcards allowed ("us-central1-*"). Both empty: wherever it is cheapest.
+    zones: list[str] = field(default_factory=list)
+    regions: list[str] = field(default_factory=list)
+    # An image, or a family as "project/family". null: Ubuntu, or a Deep Learning VM image where there is a GPU.
+    image: str | None = None
+    # The boot disk. disk_type null: pd-balanced, or hyperdisk-balanced where the machine takes nothing else.
+    disk_gb: int = 50
+    disk_type: str | None = None
+    # Network and subnetwork by name; null: "default".
+    network: str | None = None
+    subnetwork: str | None = None
+    # false: no address on the internet; the VM then needs Cloud NAT for its packages.
+    external_ip: bool = True
+    # The account that the VM acts as. null: the project's default Compute Engine account.
+    service_account: str | None = None
+    scopes: list[str] = field(default_factory=lambda: ["https://www.googleapis.com/auth/cloud-platform"])
+    # Network tags, labels and metadata to add.
+    tags: list[str] = field(default_factory=list)
+    labels: dict[str, str] = field(default_factory=dict)
+    metadata: dict[str, str] = field(default_factory=dict)
+    # A reservation of yours to use, by name.
+    reservation: str | None = None
+    # Compute Engine deletes the VM after so many hours, whatever happens to us.
+    max_run_hours: float = 24.0
+    # Fields of Compute Engine's Instance in its own words (camelCase), laid over what the launcher asks for.
+    instance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Env:
+    """The Python environment on the VM."""
+
+    # "3.11". null: that of the laptop.
+    python: str | None = None
+    # A requirements file, relative to the code's root. null: found (requirements.lock, uv.lock, requirements.txt,
+    # pyproject.toml). "none": only what the launcher itself needs.
+    requirements: str | None = None
+    # Extras of the project to install.
+    extras: list[str] = field(default_factory=list)
+    # Debian packages, and shell commands run as root, before Python packages are installed.
+    apt: list[str] = field(default_factory=list)
+    setup: list[str] = field(default_factory=list)
+    # Names of environment variables that are handed over as they are on the laptop; signed, but not encrypted.
+    pass_variables: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Code:
+    """What of the project goes along."""
+
+    # null: the top of the git repository, or the program's directory without one.
+    root: str | None = None
+    # Patterns as in .gitignore: include wins over git's ignores, exclude wins over all.
+    include: list[str] = field(default_factory=list)
+    exclude: list[str] = field(default_factory=list)
+    # A snapshot above this is an error that names its largest files.
+    max_mb: int = 500
+
+
+@dataclass
+class Tracking:
+    """MLflow."""
+
+    # auto: what the programs log is played into the laptop's MLflow. none: nothing is recorded for them.
+    mode: str = "auto"
+    # Experiment for programs that do not choose one. null: MLFLOW_EXPERIMENT_NAME, or MLflow's default.
+    experiment: str | None = None
+
+
+@dataclass
+class Settings:
+    """``hydra.launcher.*``."""
+
+    # auto: cloud where a project is given or found with Google's default credentials, local otherwise.
+    # cloud: Compute Engine. local: the embedded Compute Engine, on this machine, free of charge.
+    backend: str = "auto"
+    # The Google Cloud project. null: GOOGLE_CLOUD_PROJECT, or that of the default credentials.
+    project: str | None = None
+    # The bucket that everything travels through. null: hydra-gce-<project>, made where it does not exist.
+    bucket: str | None = None
+    vm: VM = field(default_factory=VM)
+    env: Env = field(default_factory=Env)
+    code: Code = field(default_factory=Code)
+    # Files and folders outside the code to send along; on the VM they lie at the same path.
+    data: list[str] = field(default_factory=list)
+    tracking: Tracking = field(default_factory=Tracking)
+    # At most so many VMs at once. null: one for each point.
+    max_vms: int | None = None
+    # How long a VM that has run out of jobs waits for another before it deletes itself.
+    keep_warm_s: float = 0.0
+    # How often a job is started again after its VM was lost or taken back.
+    max_attempts: int = 10
+    # Seconds between SIGTERM and SIGKILL when a VM is taken back: the program's time to save.
+    preempt_grace_s: float = 15.0
+    # A VM that has not been heard of for so long is replaced.
+    heartbeat_timeout_s: float = 180.0
+    # Ctrl-C where nobody can be asked: delete (the VMs) or keep (them running).
+    on_interrupt: str = "delete"

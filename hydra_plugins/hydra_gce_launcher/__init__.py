@@ -1,0 +1,1 @@
+"""``hydra/launcher: gce``: a Compute Engine VM for each point of a sweep."""
