@@ -41,11 +41,15 @@ class Parts:
 
 @dataclass(frozen=True)
 class GPU:
-    """A GPU model: the name that people use, the API's name for it, and the memory of one."""
+    """A GPU model: the name that people use, the API's name for it, and the memory of one.
+
+    quota: the regional quota that counts it on demand; None where it has no metric of its own in the API.
+    """
 
     name: str
     accelerator: str
     memory_gb: int
+    quota: str | None
     also_called: tuple[str, ...]
 
 
@@ -122,8 +126,8 @@ def machine_parts() -> dict[str, Parts]:
 def gpus() -> dict[str, GPU]:
     """GPU models by the name that people use."""
     return {
-        name: GPU(name, accelerator, int(memory), tuple(aliases.split()))
-        for name, accelerator, memory, aliases in _rows("gpus.csv")
+        name: GPU(name, accelerator, int(memory), quota or None, tuple(aliases.split()))
+        for name, accelerator, memory, quota, aliases in _rows("gpus.csv")
     }
 
 

@@ -23,6 +23,9 @@ CUSTOM_PREMIUM = Decimal("1.05")
 # A GB of N1's extended memory costs 0.009550 dollars in us-central1, a GB of a custom type 0.004446.
 EXTENDED_PREMIUM = Decimal("2.148")
 
+# Families whose whole price is billed as that of their GPUs: https://github.com/dstackai/gpuhunt/pull/176
+BILLED_BY_GPU = frozenset({"a4"})
+
 MILLIONTH = Decimal("0.000001")
 CENT = Decimal("0.01")
 
@@ -154,7 +157,7 @@ def _host_rate(
     table = catalog.host_rates()
     if family in table:
         return _rate(bill, {at: rate(rates) for at, rates in table[family].items()}, region)
-    if family == "a4":  # its whole price is billed as the GPUs'
+    if family in BILLED_BY_GPU:
         return Decimal(0)
     # A family that no source has: as dear as the dearest, so that a budget is never passed unseen.
     return _rate(bill, {"": max(filter(None, (rate(r) for t in table.values() for r in t.values())))}, region)
@@ -168,7 +171,7 @@ def _gpu(bill: _Bill, gpu: str, region: str, spot: bool) -> Decimal:
 
 
 def _local_ssd(bill: _Bill, shape: Shape, region: str, spot: bool) -> Decimal:
-    if not shape.local_ssd_gb:
+    if not shape.local_ssd_gb or shape.family in BILLED_BY_GPU:
         return Decimal(0)
     kind = f"local-ssd-{shape.family}"
     rates = catalog.disk_rates().get(kind) or catalog.disk_rates()["local-ssd"]

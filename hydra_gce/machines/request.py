@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from hydra_gce import catalog
 from hydra_gce.machines.prices import Price
 from hydra_gce.machines.shapes import Shape
 
@@ -83,6 +84,17 @@ class Candidate:
     def has_gpu(self) -> bool:
         """GPU VMs cannot migrate: they need `onHostMaintenance=TERMINATE`."""
         return self.gpu is not None
+
+    @property
+    def gpu_quota(self) -> str | None:
+        """The regional quota that its GPUs count against; None without GPUs, or where the API has none.
+
+        Flex-start counts against the quota of spot:
+        https://cloud.google.com/ai-hypercomputer/docs/consumption-models
+        """
+        quota = catalog.gpus()[self.gpu].quota if self.gpu else None
+        preemptible = self.model in (ProvisioningModel.SPOT, ProvisioningModel.FLEX_START)
+        return f"PREEMPTIBLE_{quota}" if quota and preemptible else quota
 
     def __str__(self) -> str:
         """As a person reads it: "spot n1-standard-4 + T4 in us-central1-a"."""

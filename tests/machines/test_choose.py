@@ -181,6 +181,22 @@ def test_every_machine_type_can_be_resolved_and_has_a_price_in_each_of_its_regio
         assert all(candidate.price.vm > 0 for candidate in candidates), name
 
 
+@pytest.mark.parametrize(
+    ("gpu", "provisioning", "quota"),
+    [
+        ("T4", "standard", "NVIDIA_T4_GPUS"),
+        ("T4", "spot", "PREEMPTIBLE_NVIDIA_T4_GPUS"),
+        ("A100-80GB", "flex_start", "PREEMPTIBLE_NVIDIA_A100_80GB_GPUS"),
+        ("RTX-PRO-6000", "spot", None),
+        (None, "spot", None),
+    ],
+)
+def test_a_candidate_names_the_quota_of_its_gpus(
+    gpu: str | None, provisioning: str, quota: str | None
+) -> None:
+    assert resolve(VMRequest(gpu=gpu, provisioning=provisioning))[0].gpu_quota == quota
+
+
 def test_offers_are_rows_cheapest_first_without_disk_and_address() -> None:
     rows = offers("A100", spot=True)
     prices = [row.price.hourly for row in rows]

@@ -93,11 +93,10 @@ def test_a_job_that_was_preempted_costs_the_sum_of_its_attempts() -> None:
         VMRequest(gpu="T4", provisioning="spot", regions=["us-east1"], disk_gb=0, external_ip=False)
     )[0]
     together = cost(first, 754) + cost(second, 1333)
-    # (0.242010 * 754 + (0.06701 + 0.175) * 1333) / 3600
-    assert dollars(together, Decimal("0.0001")) == dollars(
-        (first.price.hourly * 754 + second.price.hourly * 1333) / 3600, Decimal("0.0001")
-    )
-    assert dollars(cost(first, 754), Decimal("0.0001")) == Decimal("0.0507")
+    # 0.067010 + 0.175 an hour in both regions: 0.242010 * 754 / 3600 + 0.242010 * 1333 / 3600
+    assert dollars(cost(first, 754), Decimal("0.000001")) == Decimal("0.050688")
+    assert dollars(together, Decimal("0.000001")) == Decimal("0.140299")
+    assert dollars(together) == Decimal("0.14")
 
 
 def test_an_estimate_spans_the_cheapest_and_the_dearest_candidate() -> None:
@@ -134,6 +133,11 @@ def test_custom_types_cost_more_than_predefined_ones_except_in_e2() -> None:
     # 7 of the 20 GB are beyond 6.5 GB a vCPU: 0.00955 instead of 0.004446 each.
     plain = 2 * Decimal("0.03319155") + 20 * Decimal("0.004446")
     assert abs(extended.price.vm - plain - 7 * Decimal("0.005104")) < Decimal("0.0001")
+
+
+def test_b200s_are_billed_by_the_gpu_alone() -> None:
+    price = in_us_central1(gpu="B200", provisioning="spot").price
+    assert price.vm == price.gpu == 8 * Decimal("4.0758")
 
 
 def test_flex_start_is_never_told_dearer_than_standard_and_told_as_an_estimate() -> None:
