@@ -55,16 +55,19 @@ class Shape:
 
 @dataclass(frozen=True)
 class CustomRule:
-    """Which custom types a family allows; memory is in GB per vCPU.
+    """Which custom types a family allows; memory is in GB per vCPU, but for the limits of the whole VM.
 
-    https://cloud.google.com/compute/docs/instances/creating-instance-with-custom-machine-type
+    extended_up_to: GB of a VM with extended memory; None where the family has none.
+
+    https://cloud.google.com/compute/docs/instances/creating-instance-with-custom-machine-type and, as code,
+    https://cloud.google.com/compute/docs/samples/compute-custom-machine-type-helper-class
     """
 
     vcpus_allowed: Callable[[int], bool]
     vcpus_said: str
     least_gb: Decimal
     most_gb: Decimal
-    extendable: bool
+    extended_up_to: Decimal | None
     most_gb_in_all: Decimal | None = None
 
 
@@ -80,20 +83,28 @@ N2D_VCPUS = (2, 4, 8, 16, 32, 48, 64, 80, 96)
 
 CUSTOM_RULES = {
     "n1": CustomRule(
-        _even_up_to(96, one=True), "1 or an even number up to 96", Decimal("0.9"), Decimal("6.5"), True
+        _even_up_to(96, one=True),
+        "1 or an even number up to 96",
+        Decimal("0.9"),
+        Decimal("6.5"),
+        Decimal(624),
     ),
     "e2": CustomRule(
-        _even_up_to(32), "an even number up to 32", Decimal("0.5"), Decimal(8), False, Decimal(128)
+        _even_up_to(32), "an even number up to 32", Decimal("0.5"), Decimal(8), None, Decimal(128)
     ),
     "n2": CustomRule(
-        _n2, "an even number up to 32, then a multiple of 4 up to 128", Decimal("0.5"), Decimal(8), True
+        _n2,
+        "an even number up to 32, then a multiple of 4 up to 128",
+        Decimal("0.5"),
+        Decimal(8),
+        Decimal(640),
     ),
-    "n2d": CustomRule(lambda n: n in N2D_VCPUS, one_of(N2D_VCPUS), Decimal("0.5"), Decimal(8), True),
-    "n4": CustomRule(_even_up_to(80), "an even number up to 80", Decimal(2), Decimal(8), True),
+    "n2d": CustomRule(lambda n: n in N2D_VCPUS, one_of(N2D_VCPUS), Decimal("0.5"), Decimal(8), Decimal(768)),
+    "n4": CustomRule(_even_up_to(80), "an even number up to 80", Decimal(2), Decimal(8), Decimal(640)),
     "n4a": CustomRule(
-        _even_up_to(64, one=True), "1 or an even number up to 64", Decimal(2), Decimal(8), True
+        _even_up_to(64, one=True), "1 or an even number up to 64", Decimal(2), Decimal(8), Decimal(512)
     ),
-    "n4d": CustomRule(_even_up_to(96), "an even number up to 96", Decimal(2), Decimal(8), True),
+    "n4d": CustomRule(_even_up_to(96), "an even number up to 96", Decimal(2), Decimal(8), Decimal(768)),
 }
 
 # Shared-core custom types of E2: vCPUs billed, GB allowed.
@@ -182,7 +193,7 @@ def _check_custom(
         raise ConfigError(
             f"{problem}{family.upper()} custom types have {rule.vcpus_said} vCPUs, not {vcpus}."
         )
-    if extended and not rule.extendable:
+    if extended and rule.extended_up_to is None:
         raise ConfigError(f"{problem}{family.upper()} has no extended memory. Leave -ext out.")
     least = _whole_256(rule.least_gb * vcpus)
     most = int(min(rule.most_gb * vcpus, rule.most_gb_in_all or rule.most_gb * vcpus) * 4) * 256
@@ -190,8 +201,16 @@ def _check_custom(
     suggestion = re.sub(r"-\d+(-ext)?$", f"-{fitting}", machine_type)
     if memory_mb % 256:
         raise ConfigError(f"{problem}the memory is in MB, a multiple of 256. The nearest is {suggestion}.")
+    if extended and rule.extended_up_to and memory_mb > max(most, limit := int(rule.extended_up_to * 1024)):
+        suggestion = suggestion.replace(str(fitting), f"{max(most, limit)}-ext")
+        raise ConfigError(
+            f"{problem}{family.upper()} goes up to {rule.extended_up_to} GB with extended memory. "
+            f"The nearest is {suggestion}."
+        )
     if memory_mb < least or (memory_mb > most and not extended):
-        more = f" (or {machine_type}-ext, extended memory)" if memory_mb > most and rule.extendable else ""
+        more = (
+            f" (or {machine_type}-ext, extended memory)" if memory_mb > most and rule.extended_up_to else ""
+        )
         raise ConfigError(
             f"{problem}{vcpus} vCPUs of {family.upper()} go with {least} to {most} MB. "
             f"The nearest is {suggestion}{more}."

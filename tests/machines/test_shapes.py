@@ -50,6 +50,7 @@ def test_memory_beyond_the_family_is_extended_memory() -> None:
         ("custom-3-4096", ["1 or an even number up to 96", "not 3"]),
         ("n2-custom-34-65536", ["multiple of 4", "not 34"]),
         ("e2-custom-4-8192-ext", ["no extended memory", "Leave -ext out"]),
+        ("n2-custom-4-99999744-ext", ["up to 640 GB", "n2-custom-4-655360-ext"]),
         ("e2-custom-32-262144", ["16384 to 131072 MB", "e2-custom-32-131072"]),
         ("e2-custom-micro-8192", ["1024 to 2048 MB"]),
         ("c3-custom-4-8192", ["n2-custom-VCPUS-MB", "e2-custom-VCPUS-MB"]),
