@@ -150,7 +150,7 @@ def _local(environ: Mapping[str, str]) -> Backend:
         project=service["project"],
         compute_endpoint=service["compute"],
         storage_endpoint=service["storage"],
-        credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+        credentials=AnonymousCredentials(),
         image=service["image"],
     )
 

@@ -94,7 +94,7 @@ def _ls(options: argparse.Namespace) -> int:
             }
         )
     records = {record.sweep: record for record in sweep_records()}
-    shown = {**dict.fromkeys(records, []), **vms} if options.all else vms
+    shown = {**{name: [] for name in records}, **vms} if options.all else vms
     rows: list[dict[str, Any]] = [
         {
             "sweep": name,

@@ -14,7 +14,7 @@ from hydra_gce.display import Display
 class Interrupts:
     """While entered, the first Ctrl-C asks what to do with the VMs, and SIGTERM does what was settled beforehand.
 
-    Afterwards ``keep`` tells whether they go on. Unless somebody says so, they are deleted: a VM that is forgotten costs.
+    Afterwards ``keep`` tells whether they go on. Unless somebody says so they are deleted: a forgotten VM costs.
     """
 
     def __init__(self, settled: str, display: Display) -> None:

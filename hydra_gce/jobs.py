@@ -105,7 +105,7 @@ class JobResult:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job's line as its agent last wrote it; it lies in the metadata of ``status/<num>``, so one listing shows all."""
+    """A job's line as its agent last wrote it; it lies in ``status/<num>``'s metadata: one listing shows all."""
 
     num: int
     state: JobState = JobState.PENDING
@@ -165,7 +165,8 @@ def unseal(key: bytes, purpose: str, envelope: bytes) -> tuple[dict[str, Any], b
     mac, content = envelope[start : start + 32], envelope[start + 32 :]
     if envelope[:start] != _MAGIC or not hmac.compare_digest(mac, _mac(key, purpose, content)):
         raise SealBroken(
-            f"{purpose}: its signature is wrong (cut short, changed in the bucket, or another sweep's); it was not opened"
+            f"{purpose}: its signature is wrong (cut short, changed in the bucket, or another sweep's);"
+            " it was not opened"
         )
     size = int.from_bytes(content[:8], "big")
     header: dict[str, Any] = json.loads(content[8 : 8 + size])

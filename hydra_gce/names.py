@@ -9,7 +9,7 @@ _MANNERS = """
     grand happy hardy humble jolly keen kind large light lively lucky lunar merry mild modest neat nimble noble odd
     plain proud quick quiet rapid rare ready rich royal sharp shy silent silver simple sly smart smooth snug soft
     solid sound spry steady still strong sunny sure swift tall tame tidy tiny trim true warm wary wild wise witty
-""".split()
+"""
 _ANIMALS = """
     adder ant badger bat bear beaver bee bison boar bream bunting buzzard camel carp cat crab crane cricket crow
     curlew deer dingo dolphin dove duck eagle eel egret elk falcon ferret finch fox frog gecko gibbon goat goose
@@ -17,9 +17,9 @@ _ANIMALS = """
     lizard llama lynx magpie mole moose moth mouse newt ocelot osprey otter owl panda perch pigeon pike plover pony
     puffin quail rabbit raven robin rook salmon seal shark shrew skunk sloth snail snipe sparrow squid stoat stork
     swan swift tapir tern thrush tiger toad trout tuna turtle viper vole wasp weasel whale wolf wombat wren yak zebra
-""".split()
+"""
 
 
 def sweep_name(random: Random) -> str:
-    ""Short enough for labels and VM names; whether it is taken, the bucket knows.""
-    return f"{random.choice(_MANNERS)}-{random.choice(_ANIMALS)}"
+    """Short enough for labels and VM names; whether it is taken, the bucket knows."""
+    return f"{random.choice(_MANNERS.split())}-{random.choice(_ANIMALS.split())}"

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def translate(path: str, pairs: Sequence[Sequence[str]]) -> str:
-    """``path`` with the first prefix that fits replaced: ``pairs`` holds (prefix, replacement), longest prefix first."""
+    """``path`` with the first prefix that fits replaced: ``pairs`` holds (prefix, replacement), longest first."""
     for old, new in pairs:
         if path == old or path.startswith(old.rstrip("/") + "/"):
             return new + path[len(old) :]

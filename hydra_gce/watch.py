@@ -1,4 +1,4 @@
-"""What becomes of each job: reads the bucket's statuses and the fleet's VMs, and gives a job a VM as often as it needs one.
+"""What becomes of each job: reads statuses and VMs, and gives a job a VM as often as it needs one.
 
 Each ``tick`` costs one listing of statuses and one of instances, however many jobs there are.
 """

@@ -1,1 +1,1 @@
-"""All that runs on the VM. Imports nothing from the laptop's side but ``jobs``, ``bucket`` and ``tracking``'s VM half."""
+"""All that runs on the VM. Of the laptop's side it imports only what both read: jobs, claims, bucket, mirror."""

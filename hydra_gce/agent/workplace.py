@@ -1,7 +1,7 @@
 """Where a job works on the VM: the code, the data and the output directory, at the paths that they have on the laptop.
 
-A path that exists on this VM and was not made by an agent is never written to. The project then lies below ``fallback``,
-and ``translate`` says which laptop path is which here.
+A path that exists on this VM and was not made by an agent is never written to. The project then lies below
+``fallback``, and ``translate`` says which laptop path is which here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Workplace:
         return translate_path(path, self.translate)
 
     def rescue(self) -> list[str]:
-        """Copies what the program wrote beside its output directory into it, and returns the paths, relative to the code."""
+        """Copies what the program wrote beside its output directory into it; the paths, relative to the code."""
         written = [
             path
             for path, state in _walk(self.code)
