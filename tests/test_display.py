@@ -139,6 +139,17 @@ def test_of_long_overrides_beginning_and_end_stay() -> None:
     assert re.search(r"1 +model=1x+…x*lr=1 +RUNNING", "\n".join(of_terminal(view(jobs))))
 
 
+def test_long_overrides_go_by_the_last_part_of_their_names_if_those_differ() -> None:
+    jobs = [
+        job(num, overrides=[f"model.encoder.filters={num}", f"optimizer.rate=0.{num}"]) for num in range(2)
+    ]
+    assert re.search("1 +filters=1 rate=0.1 +RUNNING", "\n".join(of_terminal(view(jobs))))
+    jobs = [job(num, overrides=[f"encoder.filters={num}", f"decoder.filters={num}"]) for num in range(2)]
+    assert re.search(
+        "1 +encoder.filters=1 decoder.filters=1 +RUNNING", "\n".join(of_terminal(view(jobs), 120))
+    )
+
+
 def test_overrides_that_all_points_share_do_not_fill_the_rows() -> None:
     stream = Terminal()
     with Display.for_terminal(stream, {"TERM": "xterm", "COLUMNS": "80", "LINES": "24"}) as display:

@@ -11,10 +11,10 @@ from numbers import Real
 from rich.cells import cell_len
 from rich.text import Text
 
-from hydra_gce.display.figures import clean, duration, money, number, shorten_middle, told_apart
+from hydra_gce.display.figures import clean, duration, in_a_row, money, number, shorten_middle, told_apart
 from hydra_gce.display.grid import Column, grid, pack
 from hydra_gce.display.head import NOTHING_CHARGED
-from hydra_gce.display.table import LEAST_OVERRIDES, STATE_STYLES, metric_name
+from hydra_gce.display.table import STATE_STYLES, metric_name
 from hydra_gce.jobs import JobState
 from hydra_gce.view import JobView, SweepView
 
@@ -23,15 +23,15 @@ _LONGEST_VALUE = 24
 _LONGEST_RUN = 10
 _CAUSES_SHOWN = 10
 
-_FORMS: tuple[tuple[int, tuple[str, ...]], ...] = (
-    (2, ("attempts", "VM time", "cost", "MLflow run")),
-    (1, ("attempts", "VM time", "cost", "MLflow run")),
-    (1, ("attempts", "VM time", "cost")),
-    (1, ("VM time", "cost")),
-    (1, ("cost",)),
-    (1, ()),
+_FORMS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
+    (2, 30, ("attempts", "VM time", "cost", "MLflow run")),
+    (1, 16, ("attempts", "VM time", "cost", "MLflow run")),
+    (1, 16, ("attempts", "VM time", "cost")),
+    (1, 16, ("VM time", "cost")),
+    (1, 12, ("cost",)),
+    (1, 8, ()),
 )
-"""The gap, and the columns beside number, overrides and return value: the first that fits is taken."""
+"""The gap, the cells that overrides need, the columns beside them and the value: the first that fits is taken."""
 
 
 def end_lines(view: SweepView, width: int | None) -> list[Text]:
@@ -94,15 +94,18 @@ def _highest_first(value: float | None) -> tuple[bool, float]:
 def _table(view: SweepView, order: _Order, width: int | None) -> list[Text]:
     if not order.jobs:
         return []
-    overrides = told_apart([job.overrides for job in order.jobs])[0]
+    points = [job.overrides for job in order.jobs]
+    overrides = told_apart(points)[0] if width is None else in_a_row(points)
     returns_something = any(
         job.state is not JobState.COMPLETED or job.return_value is not None for job in order.jobs
     )
-    for gap, extras in _FORMS:
-        columns = [Column("#", right=True), Column("overrides", least=LEAST_OVERRIDES)]
+    for gap, least, extras in _FORMS:
+        columns = [Column("#", right=True), Column("overrides", least=least)]
         if returns_something:
             columns.append(Column(order.name, right=True))
-        if view.backend == "local" and "cost" in extras:
+        if not any(job.mlflow_run for job in order.jobs):
+            extras = tuple(name for name in extras if name != "MLflow run")
+        if view.backend == "local":
             extras = tuple("would cost" if name == "cost" else name for name in extras)
         columns += [Column(name, right=name != "MLflow run") for name in extras]
         rows = []

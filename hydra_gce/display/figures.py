@@ -11,6 +11,7 @@ from typing import SupportsFloat
 from rich.cells import cell_len, set_cell_size
 
 _EIGHTHS = "▁▂▃▄▅▆▇█"
+_LONG_OVERRIDES = 20
 _LEAST_SHOWN = Decimal("0.000001")
 
 
@@ -114,6 +115,23 @@ def shorten_end(text: str, cells: int) -> str:
     if cell_len(text) <= cells:
         return text
     return f"{set_cell_size(text, cells - 1)}…" if cells > 0 else ""
+
+
+def in_a_row(overrides: Sequence[Sequence[str]]) -> list[str]:
+    """Each point's own overrides for a table: long ones by the last part of their names, if those differ."""
+    own = told_apart(overrides)[0]
+    if max((cell_len(text) for text in own), default=0) <= _LONG_OVERRIDES:
+        return own
+    full = {one.partition("=")[0] for point in overrides for one in point}
+    if len({_leaf(name) for name in full}) < len(full):
+        return own
+    return told_apart([[_leaf(one) for one in point] for point in overrides])[0]
+
+
+def _leaf(override: str) -> str:
+    """``optimizer.learning_rate=0.1`` -> ``learning_rate=0.1``; dots in the value stay."""
+    name, equals, value = override.partition("=")
+    return f"{name.rpartition('.')[2]}{equals}{value}"
 
 
 def told_apart(overrides: Sequence[Sequence[str]]) -> tuple[list[str], str]:

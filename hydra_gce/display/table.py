@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -14,13 +14,13 @@ from hydra_gce.display.figures import (
     clean,
     clock,
     duration,
+    in_a_row,
     money,
     number,
     rough_duration,
     shorten_end,
     sparkline,
     steps,
-    told_apart,
 )
 from hydra_gce.display.grid import Column, grid, pack
 from hydra_gce.display.head import NOTHING_CHARGED
@@ -28,7 +28,6 @@ from hydra_gce.jobs import JobState
 from hydra_gce.view import JobView, SweepView
 
 MOST_ROWS = 20
-LEAST_OVERRIDES = 12
 
 STATE_STYLES = {
     JobState.PENDING: "dim",
@@ -53,12 +52,13 @@ class _Form:
     bar: bool = False
     sparkline: bool = False
     gap: int = 1
+    least: int = 12  # cells for the overrides
 
 
 _FORMS = (
-    _Form(("where", "step", "metric", "cost"), bar=True, sparkline=True, gap=2),
-    _Form(("where", "step", "metric", "cost"), bar=True, sparkline=True),
-    _Form(("where", "step", "metric", "cost"), sparkline=True),
+    _Form(("where", "step", "metric", "cost"), bar=True, sparkline=True, gap=2, least=18),
+    _Form(("where", "step", "metric", "cost"), bar=True, sparkline=True, least=18),
+    _Form(("where", "step", "metric", "cost"), sparkline=True, least=18),
     _Form(("where", "step", "metric", "cost")),
     _Form(("step", "metric", "cost")),
     _Form(("step", "metric")),
@@ -106,13 +106,15 @@ def _others_line(jobs: Sequence[JobView], shown: Sequence[JobView], width: int) 
 def _table(view: SweepView, shown: Sequence[JobView], width: int) -> list[Text]:
     if not shown:
         return []
-    own = dict(
-        zip((job.num for job in view.jobs), told_apart([job.overrides for job in view.jobs])[0], strict=True)
-    )
+    rows = in_a_row([job.overrides for job in view.jobs])
+    own = {job.num: text for job, text in zip(view.jobs, rows, strict=True)}
     name = metric_name(view.jobs)
+    idle = not any(job.step is not None or job.metric is not None or job.note for job in shown)
     for form in _FORMS:
+        if idle:
+            form = replace(form, columns=tuple(key for key in form.columns if key not in ("step", "metric")))
         titles = {"where": "where", "step": "step", "metric": name or "metric", "cost": "cost"}
-        columns = [Column("#", right=True), Column("overrides", least=LEAST_OVERRIDES), Column("state")]
+        columns = [Column("#", right=True), Column("overrides", least=form.least), Column("state")]
         columns += [Column(titles[key], right=key == "cost") for key in form.columns]
         lines = grid(columns, [_row(job, own[job.num], form, name) for job in shown], width, form.gap)
         if lines is not None:
