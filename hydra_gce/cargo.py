@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hydra_gce import environment, snapshot, wheel
 from hydra_gce.bucket import Bucket
-from hydra_gce.environment import Environment
+from hydra_gce.environment import Resolution
 from hydra_gce.home import cache
 from hydra_gce.jobs import Placement
 from hydra_gce.settings import Settings
@@ -24,7 +24,7 @@ class Cargo:
     root: Path
     code: Snapshot
     data: list[tuple[Path, Snapshot]]
-    environment: Environment
+    resolution: Resolution
     wheel: Wheel
 
 
@@ -50,12 +50,19 @@ def pack(settings: Settings, script: str | None, cwd: Path, tell: Callable[[str]
         root, settings.code.include, settings.code.exclude, settings.code.max_mb * 1_000_000, cache()
     )
     data = [(path, snapshot.take_data(path, cache())) for path in _data_paths(settings, cwd)]
-    made = environment.resolve(
-        settings.env, root, tracking=settings.tracking.mode != "none", cache_dir=cache()
+    resolution = environment.resolve(
+        root,
+        python=settings.env.python,
+        requirements=settings.env.requirements,
+        extras=settings.env.extras,
+        apt=settings.env.apt,
+        setup=settings.env.setup,
+        tracking=settings.tracking.mode != "none",
+        cache_dir=cache(),
     )
-    for note in (*code.notes, *made.notes):
+    for note in (*code.notes, *resolution.notes):
         tell(note)
-    return Cargo(root, code, data, made, wheel.build(cache()))
+    return Cargo(root, code, data, resolution, wheel.build(cache()))
 
 
 def send(bucket: Bucket, cargo: Cargo) -> Sent:
@@ -63,7 +70,7 @@ def send(bucket: Bucket, cargo: Cargo) -> Sent:
     return Sent(
         code=Placement(snapshot.upload(bucket, cargo.code), str(cargo.root)),
         data=[Placement(snapshot.upload(bucket, taken), str(path)) for path, taken in cargo.data],
-        environment=environment.upload(bucket, cargo.environment),
+        environment=environment.upload(bucket, cargo.resolution.environment),
         launcher=wheel.upload(bucket, cargo.wheel),
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
-from omegaconf import open_dict
+from omegaconf import open_dict, read_write
 
 from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
@@ -108,8 +108,8 @@ def _bring_home(job_return: JobReturn, result: JobResult) -> None:
     home = sorted(((here, laptop) for laptop, here in result.translate), key=lambda pair: -len(pair[0]))
     job_return.working_dir = translate(str(job_return.working_dir), home)
     if job_return.hydra_cfg is not None:
-        with open_dict(job_return.hydra_cfg):
-            runtime = job_return.hydra_cfg.hydra.runtime
+        runtime = job_return.hydra_cfg.hydra.runtime
+        with read_write(runtime):
             runtime.output_dir = translate(str(runtime.output_dir), home)
             runtime.cwd = translate(str(runtime.cwd), home)
 

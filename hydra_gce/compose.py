@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import filter_overrides
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 from omegaconf.basecontainer import BaseContainer
 
 from hydra_gce.errors import NotPicklable
@@ -53,7 +53,7 @@ def _point(config: DictConfig, num: int, overrides: list[str]) -> Point:
         subdir = str(config.hydra.sweep.subdir)
     finally:
         HydraConfig.instance().cfg = before
-    with open_dict(config):
+    with read_write(config.hydra.sweep):
         config.hydra.sweep.dir = sweep_dir
         config.hydra.sweep.subdir = subdir
     directory = Path(sweep_dir).absolute()

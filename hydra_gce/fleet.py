@@ -221,9 +221,7 @@ def list_instances(backend: Backend, sweep: str | None = None) -> list[Any]:
     from google.cloud import compute_v1
 
     wanted = f"labels.{SWEEP_LABEL}={sweep}" if sweep else f"labels.{SWEEP_LABEL}:*"
-    request = compute_v1.AggregatedListInstancesRequest(
-        project=backend.project, filter=wanted, return_partial_success=True
-    )
+    request = compute_v1.AggregatedListInstancesRequest(project=backend.project, filter=wanted)
     return [
         instance
         for _, scope in backend.instances.aggregated_list(request=request)

@@ -11,7 +11,6 @@ from hydra_gce.errors import ConfigError
 
 _PIN = re.compile(r"([A-Za-z0-9][\w.-]*)(?:\[[^]]*])?\s*===?\s*([^\s;,*]+)\s*(?:;.*)?$")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*")
-_OPTION = re.compile(r"(--?[a-zA-Z-]+)[\s=]+(.*)|(--?[a-zA-Z-]+)$")
 _INDEX_OPTIONS = {
     "-i": "--index-url",
     "--index-url": "--index-url",
@@ -100,13 +99,9 @@ def _parse_into(
     found: Requirements, text: str, folder: Path, into: list[str], above: frozenset[Path]
 ) -> None:
     for line in _logical_lines(text):
-        if line.startswith(("-e ", "-e=", "--editable")):
-            _add(
-                found,
-                "-e " + line.split(maxsplit=1)[-1].partition("=")[2] if "=" in line[:11] else line,
-                folder,
-                into,
-            )
+        editable = re.match(r"(?:-e|--editable)[=\s]+(.*)", line)
+        if editable:
+            _add(found, _not_editable(editable[1]), folder, into)
         elif line.startswith("-"):
             _option(found, line, folder, into, above)
         else:
@@ -114,11 +109,45 @@ def _parse_into(
 
 
 def _logical_lines(text: str) -> Iterator[str]:
-    for raw in text.replace("\\\r\n", " ").replace("\\\n", " ").splitlines():
+    for raw in re.sub(r"\\\r?\n", " ", text).splitlines():
         line = re.sub(r"(^|\s)#.*$", "", raw).strip()
-        if line and not line.startswith("-"):
-            line = re.sub(
-                r"\s--[a-z-]+[=\s]\S+", "", line
-            ).strip()  # --hash and other options of one requirement
+        if not line.startswith("-"):
+            line = re.sub(r"\s--[a-z-]+[=\s]\S+", "", line).strip()  # hashes, and options of one requirement
         if line:
             yield line
+
+
+def _not_editable(target: str) -> str:
+    """A repository is installed from its URL; a path stays one."""
+    name = re.search(r"#(?:.*&)?egg=([\w.-]+)", target)
+    return f"{name[1]} @ {target}" if name and "://" in target else target
+
+
+def _add(found: Requirements, requirement: str, folder: Path, into: list[str]) -> None:
+    if not is_local(requirement):
+        into.append(requirement)
+        return
+    found.notes.append(
+        f"{requirement}: a path of this machine is not installed on a VM; what is below the code's root is there"
+        " as code, and what it requires is installed."
+    )
+    name, at, target = requirement.rpartition(" @ ")
+    path = target.removeprefix("file://").removeprefix("file:")
+    found.local.append(f"{name}{at}{_absolute(path, folder)}")
+
+
+def _absolute(path: str, folder: Path) -> str:
+    rest = re.search(r"(\[[^]]*])?\s*(;.*)?$", path)
+    bare = path[: rest.start()] if rest else path
+    resolved = (folder / Path(bare).expanduser()).resolve()
+    return f"{resolved}{path[len(bare) :]}"
+
+
+def _option(found: Requirements, line: str, folder: Path, into: list[str], above: frozenset[Path]) -> None:
+    name, value = re.match(r"(--?[\w-]+)[=\s]*(.*)", line).groups()  # type: ignore[union-attr]
+    if name in ("-r", "--requirement", "-c", "--constraint") and "://" not in value:
+        _read_into(found, folder / value, found.constraints if "c" in name[:3] else into, above)
+    elif name in _INDEX_OPTIONS:
+        found.indexes.append(f"{_INDEX_OPTIONS[name]} {value}".strip())
+    elif name != "--require-hashes":
+        found.notes.append(f"{line}: this option is not taken over to the VM.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import secrets
@@ -29,7 +30,7 @@ from hydra_gce.compose import Point, Program
 from hydra_gce.display import Display
 from hydra_gce.errors import CollectError, GenerationMismatch, SweepDirBusy
 from hydra_gce.fleet import Fleet
-from hydra_gce.home import SweepRecord
+from hydra_gce.home import SweepRecord, home
 from hydra_gce.interrupt import Interrupts
 from hydra_gce.jobs import JobSpec, JobStatus, seal_spec
 from hydra_gce.leave import delete_all, see_them_leave
@@ -136,7 +137,7 @@ class Sweep:
     ) -> None:
         """A sealed spec and a first status for each job."""
         names, script = identity.names, compose.script()
-        paths = [*compose.import_paths(packed.root), *packed.environment.paths]
+        paths = [*compose.import_paths(packed.root), *packed.resolution.paths]
         variables = {
             name: os.environ[name] for name in self.settings.env.pass_variables if name in os.environ
         }
@@ -298,8 +299,10 @@ def _only_launch_in(sweep_dir: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     sweep_dir.mkdir(parents=True, exist_ok=True)
+    lock = home() / "locks" / hashlib.sha256(str(sweep_dir.resolve()).encode()).hexdigest()
+    lock.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(sweep_dir / ".hydra-gce.lock", timeout=0):
+        with FileLock(lock, timeout=0):
             yield
     except Timeout as error:
         raise SweepDirBusy(

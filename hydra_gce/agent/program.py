@@ -32,7 +32,7 @@ def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
     from hydra.core.utils import run_job, setup_globals
-    from omegaconf import open_dict
+    from omegaconf import read_write
     from omegaconf.basecontainer import BaseContainer
 
     # As Singleton.set_state does, but for the scan of all plugins: composing is over, so no plugin is needed here.
@@ -42,8 +42,9 @@ def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
         BaseContainer._resolvers[name] = cloudpickle.loads(resolver)
     setup_globals()
     config = cloudpickle.loads(program["config"])
-    with open_dict(config):
+    with read_write(config.hydra.runtime):
         config.hydra.runtime.cwd = os.getcwd()
+    with read_write(config.hydra.sweep):
         config.hydra.sweep.dir = translate_path(str(config.hydra.sweep.dir), translate)
     HydraConfig.instance().set_config(config)
     job_return = run_job(
