@@ -60,7 +60,8 @@ class MetadataServer:
             except ValueError as error:
                 client.sendall(self._page(400, f"Bad Request: {error}"))
                 return
-            client.sendall(self._respond(request, body))
+            answer = self._respond(request, body)
+            client.sendall(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == "HEAD" else answer)
             if not request.keeps_alive:
                 return
             rest = request.rest
@@ -90,6 +91,10 @@ class MetadataServer:
             return self._get(path, names, parameters)
         except metadata.NotFoundError:
             return self._page(404, f"The requested URL {path} was not found on this server.")
+        except PermissionError as error:
+            return self._page(403, str(error))
+        except ValueError as error:
+            return self._page(400, f"Bad Request: {error}")
 
     def _get(self, path: str, names: list[str], parameters: dict[str, str]) -> bytes:
         special = self._service_account(names, parameters)
@@ -110,8 +115,7 @@ class MetadataServer:
 
     def _wait(self, content: Callable[[], metadata.Content], parameters: dict[str, str]) -> metadata.Content:
         """Holds the answer until it is another than last_etag names, or timeout_sec are over."""
-        now = content()
-        known = parameters.get("last_etag", now.etag)
+        known = parameters.get("last_etag") or content().etag
         wait_s = min(float(parameters.get("timeout_sec") or _LONGEST_WAIT_S), _LONGEST_WAIT_S)
         deadline = self._monotonic() + wait_s
         with self._change:
@@ -142,7 +146,7 @@ class MetadataServer:
             return metadata.Content(json.dumps(token), "application/json")
         audience = parameters.get("audience")
         if not audience:
-            raise metadata.NotFoundError("identity without an audience")
+            raise ValueError("non-empty audience parameter required")
         return metadata.Content(_unsigned_identity(str(account.get("email", "")), audience), "text/html")
 
     def guest_attributes(self) -> dict[str, dict[str, str]]:
@@ -157,7 +161,7 @@ class MetadataServer:
         attributes = dict(self.tree().get("project", {}).get("attributes", {}))
         attributes.update(self.tree().get("instance", {}).get("attributes", {}))
         if str(attributes.get("enable-guest-attributes", "")).upper() not in ("TRUE", "1", "YES"):
-            raise metadata.NotFoundError("guest attributes are not enabled")
+            raise PermissionError("Guest attributes are disabled: set enable-guest-attributes to TRUE.")
 
     def _write_guest_attribute(self, names: list[str], method: str, body: bytes) -> bytes:
         self._demand_guest_attributes()

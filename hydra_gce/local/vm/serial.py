@@ -30,9 +30,12 @@ class SerialConsole:
             self._file = open(self._path(self._offset), "ab", buffering=0)  # noqa: SIM115
             self._forget()
 
+    def close(self) -> None:
+        self._file.close()
+
     def _forget(self) -> None:
         chunks = _chunks(self._directory)
-        for chunk, following in zip(chunks, chunks[1:], strict=False):
+        for chunk, following in zip(chunks, chunks[1:], strict=False):  # noqa: RUF007 - itertools takes time to import
             if following <= self._offset - KEPT:
                 os.unlink(self._path(chunk))
 
