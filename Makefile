@@ -23,6 +23,12 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.10 --annotation
 # An activated environment or a PYTHONPATH of the caller's would be mixed into ours.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
 
+# A company's own certificate authority is in the system's store, not in the one that uv brings along.
+ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
+UV_SYSTEM_CERTS ?= true
+export UV_SYSTEM_CERTS
+endif
+
 .PHONY: help sweep test test-slow test-hydra-next lint format bench docs lock clean
 
 help: ## print this list
