@@ -41,15 +41,10 @@ def _target(destination: Destination, path: PurePosixPath) -> Callable[[str], No
     """What puts a local file where ``path`` says."""
     client, parts = destination.client, path.parts
     if parts[0] == _MODELS and len(parts) > 2:
-        model = destination.models.get(parts[1])
-        if model is None:
-            raise Refused("the record that made its model is missing")
+        model = destination.model_id(parts[1])
         folder = "/".join(parts[2:-1]) or None
         return lambda local: client.log_model_artifact(model, local, folder)
-    run = destination.runs.get(parts[0])
-    if run is None:
-        raise Refused("the record that made its run is missing")
-    run_id, folder = run.run_id, "/".join(parts[1:-1]) or None
+    run_id, folder = destination.run_id(parts[0]), "/".join(parts[1:-1]) or None
     return lambda local: client.log_artifact(run_id, local, folder)
 
 

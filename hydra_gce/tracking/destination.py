@@ -116,7 +116,8 @@ class Destination:
             return function()
         except MlflowException as error:
             message = str(error).splitlines()[0] if str(error) else type(error).__name__
-            if 400 <= error.get_http_status_code() < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
+            status: int = error.get_http_status_code()
+            if 400 <= status < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
                 raise Refused(message) from error
             if error.error_code == "INTERNAL_ERROR" and self._answers():
                 raise Refused(message) from error
@@ -202,6 +203,18 @@ class Destination:
                 "create a run", lambda: self.client.create_run(experiment_id, start_time, fitting, name)
             )
         )
+
+    def run_id(self, vm_id: str) -> str:
+        """:raises Refused: no run is known by that id."""
+        if vm_id not in self.runs:
+            raise Refused("the record that made its run is missing")
+        return self.runs[vm_id].run_id
+
+    def model_id(self, vm_model: str) -> str:
+        """:raises Refused: no model is known by that id."""
+        if vm_model not in self.models:
+            raise Refused("the record that made its model is missing")
+        return self.models[vm_model]
 
     def of_job(self, num: int) -> list[KnownRun]:
         return [run for run in list(self.runs.values()) if run.job == num]

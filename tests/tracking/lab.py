@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.tracking.environment import variables
-from hydra_gce.tracking.journal import FILE_NAME, JournalParts
+from hydra_gce.tracking.environment import Point, variables
+from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
 from hydra_gce.tracking.relay import Relay, TrackedSweep
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "calm-otter"
 STARTED = 1_760_000_000.0
+STARTED_MS = 1_760_000_000_000
 
 
 @dataclass
@@ -53,6 +56,57 @@ class Machine:
             zone="us-central1-a",
             journal_parts=self.parts,
         )
+
+
+class Scribe:
+    """Writes the journal that a program would write, record by record, and hands it over as an agent would."""
+
+    def __init__(self, bucket: Bucket, directory: Path, num: int, attempt: int = 1) -> None:
+        self._journal = Journal(directory / f"{num}-{attempt}" / FILE_NAME)
+        self._machine = Machine(bucket, self._journal.path.parent, num, attempt)
+        self._point = Point(SWEEP, num, attempt)
+
+    def run(self, name: str = "", parent: str = "", user_tags: dict[str, str] | None = None) -> str:
+        """A program's ``start_run``; gives its id."""
+        run_id = self._point.run_family("membrane", parent, name) + "0000"
+        tags = [["mlflow.parentRunId", parent]] if parent else []
+        tags += [[key, value] for key, value in (user_tags or {}).items()]
+        made = {"run": run_id, "experiment": "membrane", "start_time": STARTED_MS, "tags": tags, "name": name}
+        self.write("run", **made)
+        return run_id
+
+    def log(
+        self,
+        run_id: str,
+        metrics: Sequence[tuple[str, float, int]] = (),
+        params: dict[str, str] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """``metrics`` are name, value and step."""
+        self.write(
+            "batch",
+            run=run_id,
+            metrics=[[name, value, STARTED_MS + step, step] for name, value, step in metrics],
+            params=[[key, value] for key, value in (params or {}).items()],
+            tags=[[key, value] for key, value in (tags or {}).items()],
+        )
+
+    def end(self, run_id: str, status: str = "FINISHED") -> None:
+        self.write("run_info", run=run_id, status=status, end_time=STARTED_MS + 9000, name=None)
+
+    def write(self, op: str, **args: Any) -> None:
+        self._journal.append(op, args, time=STARTED)
+
+    def put_artifact(self, run_id: str, name: str, content: bytes) -> None:
+        path = self._machine.directory / "artifacts" / run_id / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+
+    def upload(self) -> JobStatus:
+        return self._machine.upload()
+
+    def status(self, state: JobState) -> JobStatus:
+        return self._machine.status(state)
 
 
 def run_program(script: Path, environment: dict[str, str], cwd: Path) -> None:

@@ -1,0 +1,183 @@
+"""What each record of a journal, batches aside, does to the store. Doing it again changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from mlflow.entities import LoggedModelInput, LoggedModelOutput, RunTag
+
+from hydra_gce.tracking.destination import (
+    JOB_TAG,
+    MODEL_TAG,
+    PARENT_TAG,
+    ROLE_TAG,
+    RUN_TAG,
+    SWEEP_TAG,
+    Destination,
+    Refused,
+)
+from hydra_gce.tracking.records import dataset_from_json
+
+NewRun = Callable[[dict[str, Any], bool], tuple[dict[str, str], str | None]]
+
+_NAME_TAG = "mlflow.runName"
+_NOTE_TAG = "mlflow.note.content"
+_HISTORY_TAG = "mlflow.log-model.history"
+
+
+class Operations:
+    """:param new_run: our tags and the name for a run that a record makes; told if it is the job's point."""
+
+    def __init__(self, destination: Destination, num: int, new_run: NewRun) -> None:
+        self._to = destination
+        self._client = destination.client
+        self._num = num
+        self._new_run = new_run
+        self._by_name: dict[str, Callable[[dict[str, Any]], None]] = {
+            "experiment": self._experiment,
+            "experiment_tag": self._experiment_tag,
+            "delete_experiment_tag": self._delete_experiment_tag,
+            "rename_experiment": self._rename_experiment,
+            "delete_experiment": self._delete_experiment,
+            "restore_experiment": self._restore_experiment,
+            "run": self._run,
+            "run_info": self._run_info,
+            "delete_run": self._delete_run,
+            "restore_run": self._restore_run,
+            "delete_tag": self._delete_tag,
+            "inputs": self._inputs,
+            "outputs": self._outputs,
+            "model_history": self._model_history,
+            "model": self._model,
+            "model_params": self._model_params,
+            "model_status": self._model_status,
+            "model_tags": self._model_tags,
+            "delete_model_tag": self._delete_model_tag,
+            "delete_model": self._delete_model,
+        }
+
+    def apply(self, op: str, args: dict[str, Any]) -> None:
+        """:raises Refused: this cannot be done."""
+        if op not in self._by_name:
+            raise Refused(f"this version of hydra-gce-launcher knows no record '{op}'")
+        self._by_name[op](args)
+
+    def _pairs(self, rows: list[list[str]]) -> dict[str, str]:
+        return {key: self._to.translate(value) for key, value in rows}
+
+    def _experiment(self, args: dict[str, Any]) -> None:
+        self._to.experiment(args["experiment"], args["artifact_location"], self._pairs(args["tags"]))
+
+    def _experiment_tag(self, args: dict[str, Any]) -> None:
+        for key, value in self._pairs(args["tags"]).items():
+            self._client.set_experiment_tag(self._to.experiment(args["experiment"]), key, value)
+
+    def _delete_experiment_tag(self, args: dict[str, Any]) -> None:
+        self._client.delete_experiment_tag(self._to.experiment(args["experiment"]), args["key"])
+
+    def _rename_experiment(self, args: dict[str, Any]) -> None:
+        if self._client.get_experiment_by_name(args["name"]) is None:
+            self._client.rename_experiment(self._to.experiment(args["experiment"]), args["name"])
+        self._to.forget_experiment(args["experiment"])
+
+    def _delete_experiment(self, args: dict[str, Any]) -> None:
+        self._client.delete_experiment(self._to.experiment(args["experiment"]))
+        self._to.forget_experiment(args["experiment"])
+
+    def _restore_experiment(self, args: dict[str, Any]) -> None:
+        self._to.experiment(args["experiment"])  # finding it restores it
+
+    def _run(self, args: dict[str, Any]) -> None:
+        known = self._to.runs.get(args["run"])
+        own = self._pairs(args["tags"])
+        if known is not None:  # a later attempt goes on with it
+            self._client.update_run(known.run_id, status="RUNNING")
+            kept = {
+                key: value for key, value in own.items() if not key.startswith("mlflow.") or key == _NOTE_TAG
+            }
+            self._client.log_batch(known.run_id, tags=[RunTag(key, value) for key, value in kept.items()])
+            return
+        parent = dict(args["tags"]).get(PARENT_TAG)
+        nested = parent in self._to.runs
+        is_point = not nested and self._to.point(self._num) is None
+        ours, name = self._new_run(args, is_point)
+        tags = own | ours
+        if nested:
+            tags[PARENT_TAG] = own[PARENT_TAG]
+        tags |= {RUN_TAG: args["run"], JOB_TAG: str(self._num), ROLE_TAG: "point" if is_point else "run"}
+        tags.pop(_NAME_TAG, None)  # it is given as the name
+        self._to.create_run(self._to.experiment(args["experiment"]), args["start_time"], tags, name)
+
+    def _run_info(self, args: dict[str, Any]) -> None:
+        run_id, status = self._to.run_id(args["run"]), args["status"]
+        if args["name"]:
+            self._client.update_run(run_id, name=args["name"])
+        if status in ("FINISHED", "FAILED", "KILLED"):
+            self._client.set_terminated(run_id, status, args["end_time"])
+        elif status:
+            self._client.update_run(run_id, status=status)
+
+    def _delete_run(self, args: dict[str, Any]) -> None:
+        self._client.delete_run(self._to.run_id(args["run"]))
+
+    def _restore_run(self, args: dict[str, Any]) -> None:
+        self._client.restore_run(self._to.run_id(args["run"]))
+
+    def _delete_tag(self, args: dict[str, Any]) -> None:
+        run_id = self._to.run_id(args["run"])
+        if args["key"] in self._client.get_run(run_id).data.tags:
+            self._client.delete_tag(run_id, args["key"])
+
+    def _inputs(self, args: dict[str, Any]) -> None:
+        models = [LoggedModelInput(self._to.model_id(model)) for model in args["models"]]
+        datasets = [dataset_from_json(fields) for fields in args["datasets"]]
+        self._client.log_inputs(
+            self._to.run_id(args["run"]), datasets, **({"models": models} if models else {})
+        )
+
+    def _outputs(self, args: dict[str, Any]) -> None:
+        models = [LoggedModelOutput(self._to.model_id(model), step) for model, step in args["models"]]
+        self._client.log_outputs(self._to.run_id(args["run"]), models)
+
+    def _model_history(self, args: dict[str, Any]) -> None:
+        run_id = self._to.run_id(args["run"])
+        history = json.loads(self._client.get_run(run_id).data.tags.get(_HISTORY_TAG, "[]"))
+        entry = json.loads(self._to.translate(json.dumps(args["model"])))
+        if entry not in history:
+            self._client.set_tag(run_id, _HISTORY_TAG, json.dumps([*history, entry]))
+
+    def _model(self, args: dict[str, Any]) -> None:
+        if args["model"] in self._to.models:
+            return
+        model = self._client.create_logged_model(
+            self._to.experiment(args["experiment"]),
+            name=args["name"],
+            source_run_id=self._to.run_id(args["run"]) if args["run"] else None,
+            tags={**self._pairs(args["tags"]), MODEL_TAG: args["model"], SWEEP_TAG: self._to.sweep},
+            params=self._pairs(args["params"]),
+            model_type=args["type"],
+        )
+        self._to.models[args["model"]] = model.model_id
+
+    def _model_status(self, args: dict[str, Any]) -> None:
+        self._client.finalize_logged_model(self._to.model_id(args["model"]), args["status"])
+
+    def _model_params(self, args: dict[str, Any]) -> None:
+        model_id, params = self._to.model_id(args["model"]), self._pairs(args["params"])
+        there = self._client.get_logged_model(model_id).params
+        missing = {key: value for key, value in params.items() if key not in there}
+        if missing:
+            self._client.log_model_params(model_id, missing)
+
+    def _model_tags(self, args: dict[str, Any]) -> None:
+        self._client.set_logged_model_tags(self._to.model_id(args["model"]), self._pairs(args["tags"]))
+
+    def _delete_model_tag(self, args: dict[str, Any]) -> None:
+        model_id = self._to.model_id(args["model"])
+        if args["key"] in self._client.get_logged_model(model_id).tags:
+            self._client.delete_logged_model_tag(model_id, args["key"])
+
+    def _delete_model(self, args: dict[str, Any]) -> None:
+        self._client.delete_logged_model(self._to.model_id(args["model"]))

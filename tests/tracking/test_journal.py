@@ -1,0 +1,169 @@
+"""The journal's file: numbers, checksums, torn ends, several writers, parts, and the newest metric."""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+from pathlib import Path
+
+import pytest
+
+from hydra_gce.tracking.journal import (
+    Journal,
+    JournalDamaged,
+    JournalParts,
+    MetricPoint,
+    Record,
+    decode,
+    encode,
+    latest,
+    verify,
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "journal.jsonl"
+
+
+def log(journal: Journal, name: str, step: int, value: float | str = 0.5) -> None:
+    metrics = [[name, value, 0, step]]
+    journal.append("batch", {"run": "r", "metrics": metrics, "params": [], "tags": []}, time=1.0)
+
+
+def test_a_record_is_read_back_as_it_was_written() -> None:
+    record = Record(7, 1.25, "batch", {"run": "r", "params": [["ä", '"}\n']]})
+    line = encode(record)
+    assert line.endswith(b"}\n") and line.count(b"\n") == 1
+    assert decode(line[:-1], "here") == record
+
+
+@pytest.mark.parametrize("position", [2, 20, 40, -5])
+def test_a_changed_line_is_an_error_that_names_it(path: Path, position: int) -> None:
+    journal = Journal(path)
+    for step in range(3):
+        log(journal, "loss", step)
+    lines = path.read_bytes().split(b"\n")
+    changed = bytearray(lines[1])
+    changed[position] ^= 1
+    path.write_bytes(b"\n".join([lines[0], bytes(changed), *lines[2:]]))
+    with pytest.raises(JournalDamaged, match=r"journal\.jsonl, line 2 .*damaged"):
+        verify(path)
+
+
+def test_a_missing_record_is_an_error_that_names_it(path: Path) -> None:
+    journal = Journal(path)
+    for step in range(3):
+        log(journal, "loss", step)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[2])
+    with pytest.raises(JournalDamaged, match=r"record 2 .*missing"):
+        verify(path)
+
+
+def test_a_torn_end_is_left_for_later_and_cut_off_by_the_next_writer(path: Path) -> None:
+    log(Journal(path), "loss", 0)
+    with path.open("ab") as file:
+        file.write(b'{"seq":2,"time":1.0,"op":"ba')
+    assert verify(path) == 1
+    parts = JournalParts(path)
+    assert (parts.new_part() or b"").count(b"\n") == 1
+    log(Journal(path), "loss", 1)
+    assert verify(path) == 2
+    assert decode((parts.new_part() or b"").rstrip(), "part").seq == 2
+
+
+def _write_many(path: Path, count: int) -> None:
+    journal = Journal(path)
+    for step in range(count):
+        log(journal, "loss", step)
+
+
+def test_several_processes_share_a_journal(path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    writers = [context.Process(target=_write_many, args=(path, 200)) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(60)
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert verify(path) == 600
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_a_forked_process_does_not_write_between_its_parents_lines(path: Path) -> None:
+    journal = Journal(path)
+    log(journal, "loss", 0)
+    context = multiprocessing.get_context("fork")
+
+    def write() -> None:
+        for step in range(300):
+            log(journal, "loss", step)
+
+    child = context.Process(target=write)
+    child.start()
+    write()
+    child.join(60)
+    assert child.exitcode == 0
+    assert verify(path) == 601
+
+
+def test_parts_are_whole_lines_each_once(path: Path) -> None:
+    parts = JournalParts(path)
+    assert parts.new_part() is None
+    journal = Journal(path)
+    log(journal, "loss", 0)
+    log(journal, "loss", 1)
+    first = parts.new_part()
+    assert parts.new_part() is None
+    log(journal, "loss", 2)
+    second = parts.new_part()
+    assert first is not None and second is not None
+    assert first + second == path.read_bytes()
+
+
+def test_a_long_line_and_a_long_journal_are_cut_between_lines(path: Path) -> None:
+    journal = Journal(path)
+    for size in (10, 9_000_000, 10, 3_000_000, 3_000_000):
+        journal.append(
+            "batch", {"run": "r", "metrics": [], "params": [["p", "x" * size]], "tags": []}, time=1.0
+        )
+    parts = JournalParts(path)
+    found = []
+    while (part := parts.new_part()) is not None:
+        assert part.endswith(b"\n")
+        found.append(part)
+    assert len(found) > 2
+    assert b"".join(found) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("logged", "expected"),
+    [
+        ([("loss", 1), ("loss", 2)], MetricPoint("loss", 2, 0.5)),
+        ([("loss", 1), ("val_miou", 1), ("loss", 2)], MetricPoint("val_miou", 1, 0.5)),
+        ([("val_miou", 1), ("val_loss", 1), ("loss", 2)], MetricPoint("val_miou", 1, 0.5)),
+        ([("test/loss", 1), ("loss", 2)], MetricPoint("test/loss", 1, 0.5)),
+        ([("loss", 1), ("system/cpu", 9)], MetricPoint("loss", 1, 0.5)),
+        ([("system/eval_cpu", 9)], None),
+        ([], None),
+    ],
+)
+def test_the_newest_metric_of_a_status_line(
+    path: Path, logged: list[tuple[str, int]], expected: MetricPoint | None
+) -> None:
+    journal = Journal(path)
+    for name, step in logged:
+        log(journal, name, step)
+    assert latest(path) == expected
+
+
+def test_the_newest_metric_costs_no_reading_of_the_whole_journal(path: Path) -> None:
+    journal = Journal(path)
+    log(journal, "val_miou", 1)
+    journal.append(
+        "batch", {"run": "r", "metrics": [], "params": [["p", "x" * 2_000_000]], "tags": []}, time=1.0
+    )
+    log(journal, "loss", 2, "nan")
+    newest = latest(path)
+    assert newest is not None and newest.name == "loss" and newest.step == 2

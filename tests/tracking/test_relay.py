@@ -1,0 +1,361 @@
+"""The relay: once each, in order, with what the store refuses told; killed, repeated, resumed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.tracking.destination import Destination
+from hydra_gce.tracking.relay import Relay
+from tests.tracking.lab import ROOT, STARTED, STARTED_MS, SWEEP, Scribe, relay_for
+
+
+class Killed(BaseException):
+    """The relay's process ends here."""
+
+
+@pytest.fixture
+def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
+    def make(num: int = 0, attempt: int = 1) -> Scribe:
+        return Scribe(bucket, tmp_path, num, attempt)
+
+    return make
+
+
+@pytest.fixture
+def relay(bucket: Bucket, store: str) -> Relay:
+    return relay_for(bucket, store)
+
+
+def run_of(relay: Relay, store: str, num: int = 0) -> Any:
+    run_id = relay.run_id(num)
+    assert run_id, relay.trouble
+    return MlflowClient(store).get_run(run_id)
+
+
+def history(run: Any, store: str, name: str) -> list[tuple[int, float]]:
+    found = MlflowClient(store).get_metric_history(run.info.run_id, name)
+    return sorted((metric.step, metric.value) for metric in found)
+
+
+def all_runs(store: str) -> list[Any]:
+    client = MlflowClient(store)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments))
+
+
+def test_records_are_in_mlflow_after_each_tick(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, [("loss", 1.0, 0)], {"lr": "0.001"})
+    relay.tick({0: vm.upload()})
+    assert history(run_of(relay, store), store, "loss") == [(0, 1.0)]
+
+    vm.log(run_id, [("loss", 0.5, 1)])
+    relay.tick({0: vm.upload()})
+    run = run_of(relay, store)
+    assert history(run, store, "loss") == [(0, 1.0), (1, 0.5)]
+    assert run.info.status == "RUNNING"
+    assert run.info.start_time == STARTED_MS
+
+
+def test_every_run_of_a_sweep_stands_under_one_parent_and_says_where_it_ran(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    first, second = scribe(0), scribe(1)
+    first.run()
+    second.run()
+    relay.tick({0: first.upload(), 1: second.upload()})
+    relay.finish(
+        first.status(JobState.COMPLETED), STARTED + 60, {"cost_usd": "0.03", "machine": "n1-standard-4"}
+    )
+    relay.finish(second.status(JobState.FAILED), STARTED + 70, {})
+    relay.close(JobState.COMPLETED, STARTED + 80, {"cost_usd": "0.05"})
+
+    (parent,) = [run for run in all_runs(store) if run.info.run_name == SWEEP]
+    points = [run_of(relay, store, 0), run_of(relay, store, 1)]
+    assert [run.data.tags["mlflow.parentRunId"] for run in points] == [parent.info.run_id] * 2
+    assert [run.info.run_name for run in points] == ["lr=1e-3", "lr=1e-4"]
+    assert [run.info.status for run in points] == ["FINISHED", "FAILED"]
+    assert points[1].info.end_time == (STARTED + 70) * 1000
+    tags = points[0].data.tags
+    assert tags["hydra_gce.zone"] == "us-central1-a"
+    assert tags["hydra_gce.instance"] == "hg-calm-otter-1"
+    assert tags["hydra_gce.machine"] == "n1-standard-4"
+    assert tags["hydra_gce.overrides"] == "lr=1e-3"
+    assert tags["hydra_gce.job"] == "0"
+    assert tags["mlflow.source.git.commit"] == "0f" * 20
+    assert tags["hydra_gce.git_dirty"] == "true"
+    assert parent.data.tags["hydra_gce.cost_usd"] == "0.05"
+    assert parent.info.status == "FINISHED"
+    assert parent.info.start_time == STARTED_MS
+
+
+def test_a_cancelled_job_ends_its_runs_as_killed_but_keeps_the_end_of_those_that_its_program_ended(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    vm = scribe()
+    point = vm.run()
+    done, left = vm.run("fold-0", parent=point), vm.run("fold-1", parent=point)
+    vm.end(done)
+    vm.log(left, [("loss", 1.0, 0)])
+    relay.tick({0: vm.upload()})
+    relay.finish(vm.status(JobState.CANCELLED), STARTED + 60, {})
+    by_name = {run.info.run_name: run for run in all_runs(store)}
+    assert by_name["lr=1e-3"].info.status == "KILLED"
+    assert by_name["fold-0"].info.status == "FINISHED"
+    assert by_name["fold-1"].info.status == "KILLED"
+    nested = by_name["fold-1"].data.tags["mlflow.parentRunId"]
+    assert nested == by_name["lr=1e-3"].info.run_id
+
+
+def test_a_relay_killed_at_any_call_is_followed_by_one_that_neither_doubles_nor_misses(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = scribe()
+    point = vm.run()
+    nested = vm.run("fold", parent=point)
+    for step in range(1200):
+        vm.log(point if step % 3 else nested, [("loss", float(step), step)])
+    vm.log(point, params={f"p{i}": str(i) for i in range(250)}, tags={"t": "1"})
+    vm.write("model_history", run=point, model={"artifact_path": "model", "run_id": point})
+    vm.end(nested)
+    vm.end(point)
+    vm.put_artifact(point, "a/b.txt", b"hello")
+    vm.upload()
+    final = vm.status(JobState.COMPLETED)
+
+    original, calls = Destination.call, 0
+    kills = 0
+
+    def killed_now_and_then(self: Destination, what: str, function: Callable[[], Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % 11 == 0:  # before the store is called
+            raise Killed
+        answer = original(self, what, function)
+        if calls % 7 == 0:  # after it
+            raise Killed
+        return answer
+
+    monkeypatch.setattr(Destination, "call", killed_now_and_then)
+    for life in range(60):
+        calls = life  # dies somewhere else in each life
+        relay = relay_for(bucket, store)
+        try:
+            relay.finish(final, STARTED + 60, {"cost_usd": "1"})
+        except Killed:
+            kills += 1
+        else:
+            break
+    monkeypatch.setattr(Destination, "call", original)
+    relay = relay_for(bucket, store)
+    relay.finish(final, STARTED + 60, {"cost_usd": "1"})
+    relay.tick({0: final})
+
+    assert kills > 5
+    assert relay.refused == []
+    assert sorted(run.info.run_name for run in all_runs(store)) == [SWEEP, "fold", "lr=1e-3"]
+    run = run_of(relay, store)
+    (fold,) = [run for run in all_runs(store) if run.info.run_name == "fold"]
+    assert history(run, store, "loss") == [(step, float(step)) for step in range(1200) if step % 3]
+    assert history(fold, store, "loss") == [(step, float(step)) for step in range(1200) if step % 3 == 0]
+    assert len(run.data.params) == 250
+    assert len(json.loads(run.data.tags["mlflow.log-model.history"])) == 1
+    assert [info.path for info in MlflowClient(store).list_artifacts(run.info.run_id, "a")] == ["a/b.txt"]
+    assert run.info.status == "FINISHED" and run.info.end_time == STARTED_MS + 9000
+
+
+def test_repeated_ticks_and_finishes_change_nothing(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, [("loss", 1.0, 0)])
+    status = vm.upload()
+    for _ in range(3):
+        relay.tick({0: status})
+    for _ in range(2):
+        relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+        relay.close(JobState.COMPLETED, STARTED + 61, {})
+    assert history(run_of(relay, store), store, "loss") == [(0, 1.0)]
+    assert len(all_runs(store)) == 2
+    assert run_of(relay, store).info.end_time == (STARTED + 60) * 1000
+
+
+def test_a_later_attempt_goes_on_in_the_same_run(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    lost, resumed = scribe(attempt=1), scribe(attempt=2)
+    run_id = lost.run(user_tags={"by": "first"})
+    lost.log(run_id, [("loss", 1.0, 0)], {"lr": "0.001"})
+    relay.tick({0: lost.upload()})
+    lost.log(run_id, [("loss", 0.9, 1)])
+    lost.end(run_id, "FAILED")
+    lost.upload()  # its last part; the laptop has seen no status that counts it
+
+    assert resumed.run(user_tags={"by": "second"}) == run_id
+    resumed.log(run_id, [("loss", 0.8, 2)], {"lr": "0.001"})
+    relay.tick({0: resumed.upload()})
+
+    run = run_of(relay, store)
+    assert history(run, store, "loss") == [(0, 1.0), (1, 0.9), (2, 0.8)]
+    assert run.info.status == "RUNNING"
+    assert run.data.tags["by"] == "second"
+    assert run.data.tags["hydra_gce.attempt"] == "2"
+    assert len(all_runs(store)) == 2
+    relay.finish(resumed.status(JobState.COMPLETED), STARTED + 60, {})
+    assert run_of(relay, store).info.status == "FINISHED"
+
+
+def test_what_mlflow_refuses_is_told_and_kept_beside_the_run_and_the_rest_goes_on(
+    scribe: Callable[..., Scribe], relay: Relay, bucket: Bucket, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, [("loss", 1.0, 0)], {"lr": "0.001", "depth": "4"})
+    relay.tick({0: vm.upload()})
+    vm.log(run_id, [("loss", 0.5, 1), ("no\nname", 1.0, 1), ("loss", 0.4, 2)], {"lr": "0.1", "width": "8"})
+    vm.log(run_id, [("loss", 0.3, 3)])
+    relay.tick({0: vm.upload()})
+
+    run = run_of(relay, store)
+    assert history(run, store, "loss") == [(0, 1.0), (1, 0.5), (2, 0.4), (3, 0.3)]
+    assert run.data.params == {"lr": "0.001", "depth": "4", "width": "8"}
+    assert [refusal.what for refusal in relay.refused] == ["param lr=0.1", "metric no\nname=1.0 at step 1"]
+    kept = Path(MlflowClient(store).download_artifacts(run.info.run_id, "hydra_gce/refused.jsonl"))
+    assert [json.loads(line)["what"] for line in kept.read_text().splitlines()] == [
+        "param lr=0.1",
+        "metric no\nname=1.0 at step 1",
+    ]
+    after = relay_for(bucket, store)
+    after.tick({0: vm.status(JobState.RUNNING)})
+    assert after.refused == relay.refused
+
+
+def test_a_damaged_line_is_told_with_its_place_and_costs_only_itself(
+    scribe: Callable[..., Scribe], relay: Relay, bucket: Bucket, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, [("loss", 1.0, 0)])
+    vm.log(run_id, [("loss", 0.5, 1)])
+    status = vm.upload()
+    name = SweepNames(SWEEP).journal(0, 1, 0)
+    bucket.write(name, bucket.read(name).replace(b'["loss",1.0', b'["loss",9.0'))
+    relay.tick({0: status})
+    assert history(run_of(relay, store), store, "loss") == [(1, 0.5)]
+    (refusal,) = relay.refused
+    assert "attempt 1, part 0, line 2" in refusal.why and "checksum" in refusal.why
+
+
+def test_records_that_are_missing_between_two_parts_are_told(
+    scribe: Callable[..., Scribe], relay: Relay, bucket: Bucket, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.upload()
+    vm.log(run_id, [("loss", 1.0, 0)])
+    vm.upload()
+    vm.log(run_id, [("loss", 0.5, 1)])
+    status = vm.upload()
+    names = SweepNames(SWEEP)
+    bucket.write(names.journal(0, 1, 1), b"")
+    relay.tick({0: status})
+    assert history(run_of(relay, store), store, "loss") == [(1, 0.5)]
+    assert [refusal.what for refusal in relay.refused] == ["records 2 to 2 of attempt 1"]
+
+
+def test_a_store_that_is_down_costs_nothing_but_delay(
+    scribe: Callable[..., Scribe], relay: Relay, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, [("loss", 1.0, 0)])
+    relay.tick({0: vm.upload()})
+    vm.log(run_id, [("loss", 0.5, 1)])
+
+    def down(*args: object, **kwargs: object) -> None:
+        raise ConnectionError("connection refused")
+
+    with monkeypatch.context() as outage:
+        outage.setattr(MlflowClient, "log_batch", down)
+        relay.tick({0: vm.upload()})
+        relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+        assert "connection refused" in relay.trouble and "safe in the bucket" in relay.trouble
+    relay.tick({})
+    assert relay.trouble == ""
+    run = run_of(relay, store)
+    assert history(run, store, "loss") == [(0, 1.0), (1, 0.5)]
+    assert run.info.status == "FINISHED"
+
+
+def test_ids_that_a_program_put_into_tags_and_params_are_those_of_the_store(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, params={"source": f"runs:/{run_id}/model"}, tags={"me": run_id})
+    relay.tick({0: vm.upload()})
+    run = run_of(relay, store)
+    assert run.data.tags["me"] == run.info.run_id
+    assert run.data.params["source"] == f"runs:/{run.info.run_id}/model"
+
+
+def test_the_hint_opens_the_page_that_compares_the_runs(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    assert relay.hint() is None
+    first, second = scribe(0), scribe(1)
+    first.run()
+    second.run()
+    relay.tick({0: first.upload(), 1: second.upload()})
+    hint = relay.hint()
+    assert hint and hint.startswith(f"mlflow ui --backend-store-uri {store} ")
+    assert f"#/compare-runs?runs=%5B%22{relay.run_id(0)}%22,%22{relay.run_id(1)}%22%5D&experiments=" in hint
+
+
+def test_a_sweep_whose_programs_log_nothing_imports_no_mlflow_and_makes_no_run(
+    storage_url: str, bucket: Bucket
+) -> None:
+    script = f"""
+import sys
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
+from hydra_gce.bucket import Bucket
+from hydra_gce.jobs import JobState, JobStatus
+from tests.tracking.lab import relay_for
+client = Client(project="p", credentials=AnonymousCredentials(), client_options={{"api_endpoint": {storage_url!r}}})
+relay = relay_for(Bucket(client.bucket({bucket.name!r})), None)
+relay.tick({{0: JobStatus(0, JobState.RUNNING, attempt=2)}})
+relay.finish(JobStatus(0, JobState.COMPLETED, attempt=2), 1.0, {{}})
+relay.close(JobState.COMPLETED, 2.0, {{}})
+assert relay.trouble == "", relay.trouble
+assert relay.run_id(0) is None and relay.url() is None
+assert "mlflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True, timeout=60)
+
+
+def test_a_job_that_is_lost_before_its_status_says_so_is_read_to_its_end(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    vm = scribe()
+    run_id = vm.run()
+    stale = vm.upload()
+    vm.log(run_id, [("loss", 1.0, 0)])
+    vm.upload()
+    lost = JobStatus(0, JobState.FAILED, attempt=1, journal_parts=stale.journal_parts)
+    relay.finish(lost, STARTED + 60, {})
+    assert history(run_of(relay, store), store, "loss") == [(0, 1.0)]
