@@ -208,9 +208,9 @@ def _pinned(
     try:
         answer = uv.resolved(question, cache_dir / "environments")
     except uv.OutOfReach as error:
-        exact = Requirements([line if "==" in line else _as_here(line, here) for line in everything.lines])
+        exact = Requirements([*asked.lines, *(_as_here(need, here) for need in needs)], indexes=asked.indexes)
         if question.project is None and not asked.local and exact.all_pinned:
-            return Requirements(exact.lines, indexes=asked.indexes).to_text(for_vm=True)
+            return exact.to_text(for_vm=True)
         raise EnvironmentUnsolvable(
             f"The packages of {source or 'the launcher'} cannot be resolved: the package index cannot be reached, and"
             f" not everything is pinned with ==.\n{error}"
@@ -225,7 +225,7 @@ def _pinned(
 
 
 def _as_here(requirement: str, here: Mapping[str, str]) -> str:
-    name = re.split(r"[>=<~!]", requirement)[0]
+    name = re.split(r"[>=]", requirement)[0]
     return f"{name}=={here[name]}" if name in here else requirement
 
 

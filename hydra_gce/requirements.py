@@ -83,6 +83,7 @@ def is_local(requirement: str) -> bool:
 
 
 def _read_into(found: Requirements, path: Path, into: list[str], above: frozenset[Path]) -> None:
+    path = path.resolve()
     if path in above:
         return
     try:
@@ -128,8 +129,8 @@ def _add(found: Requirements, requirement: str, folder: Path, into: list[str]) -
         into.append(requirement)
         return
     found.notes.append(
-        f"{requirement}: a path of this machine is not installed on a VM; what is below the code's root is there"
-        " as code, and what it requires is installed."
+        f"The requirement {requirement!r} is a path of this machine and is not installed on the VM: what lies below the"
+        " code's root is there as code, and what it requires is installed."
     )
     name, at, target = requirement.rpartition(" @ ")
     path = target.removeprefix("file://").removeprefix("file:")

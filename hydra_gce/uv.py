@@ -153,7 +153,7 @@ def _ask(command: list[str], folder: Path) -> str:
 
     environment = {name: value for name, value in os.environ.items() if name not in _THROWN_BY}
     answer = subprocess.run(
-        [find_uv_bin(), *command, "--quiet", "--color", "never", "--no-progress"],
+        [find_uv_bin(), *command, "--quiet", "--color", "never", "--no-progress", "--no-python-downloads"],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -20,24 +20,12 @@ from typing import ClassVar
 import pytest
 
 from hydra_gce.agent import bootstrap, pins
+from tests.tiny_wheels import tiny_wheel
 
 AGENT = Path(bootstrap.__file__).parent
 MINOR = "{}.{}".format(*sys.version_info)
 SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
 UV = Path(sys.executable).with_name("uv")
-
-
-def tiny_wheel(folder: Path, name: str, version: str) -> Path:
-    """A package with nothing but its version inside."""
-    folder.mkdir(parents=True, exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    path = folder / f"{name}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as wheel:
-        wheel.writestr(f"{name}.py", f"version = {version!r}\n")
-        wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
-        wheel.writestr(f"{info}/RECORD", "")
-    return path
 
 
 @pytest.fixture
