@@ -24,8 +24,14 @@ _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA
 class Plan:
     """All that a boot needs: the machine's directory and spec, its image, this machine's way out, the metadata."""
 
-    def __init__(self, directory: str, spec: dict[str, Any], image: dict[str, list[str]], host: dict[str, str],
-                 tree: dict[str, Any]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        directory: str,
+        spec: dict[str, Any],
+        image: dict[str, list[str]],
+        host: dict[str, str],
+        tree: dict[str, Any],
+    ) -> None:
         self.directory, self.spec, self.image, self.host, self.tree = directory, spec, image, host, tree
         self.disk = f"{directory}/{layout.DISK}"
 
@@ -41,26 +47,29 @@ class Started:
     """A guest that runs: the hypervisor's child, the guest's first process, the connection to it, and the sockets
     on which its metadata server, its proxy (none without namespaces) and its services are awaited."""
 
-    def __init__(self, child: int, first: int, control: socket.socket, metadata: socket.socket,
-                 proxy_listener: socket.socket | None, services: list[socket.socket],
-                 environment: dict[str, str]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        child: int,
+        first: int,
+        control: socket.socket,
+        metadata: socket.socket,
+        proxy_listener: socket.socket | None,
+        services: list[socket.socket],
+        environment: dict[str, str],
+    ) -> None:
         self.child, self.first, self.control, self.metadata = child, first, control, metadata
         self.proxy, self.services, self.environment = proxy_listener, services, environment
 
 
 def service_addresses(services: dict[str, str]) -> list[tuple[str, int]]:
     """Host and port of each service on this machine's loopback, which the guest is to reach at the same address."""
-    found = []
+    found: dict[int, str] = {}
     for url in services.values():
         authority = url.partition("://")[2].partition("/")[0]
         host, _, port = authority.rpartition(":")
-        if (
-            port.isdigit()
-            and (host == "localhost" or host.startswith("127."))
-            and (host, int(port)) not in found
-        ):
-            found.append((host, int(port)))
-    return found
+        if port.isdigit() and (host == "localhost" or host.startswith("127.")):
+            found.setdefault(int(port), host)
+    return [(host, port) for port, host in found.items()]
 
 
 def start_in_namespaces(plan: Plan, limits: Limits, console: int) -> Started:
@@ -97,13 +106,18 @@ def start_by_environment(plan: Plan, limits: Limits, console: int) -> Started:
     disk = plan.disk
     environment = {
         **plan.host,
-        **_environment(plan, home=f"{disk}/root", prefix=disk, temporary=f"{disk}/tmp",
-                       path=f"{disk}/usr/local/sbin:{disk}/usr/local/bin:{plan.path()}"),
+        **_environment(
+            plan,
+            home=f"{disk}/root",
+            prefix=disk,
+            temporary=f"{disk}/tmp",
+            path=f"{disk}/usr/local/sbin:{disk}/usr/local/bin:{plan.path()}",
+        ),
         "TMPDIR": f"{disk}/tmp",
         "GCE_METADATA_HOST": address,
         "GCE_METADATA_IP": address,
         processes.MARK: plan.directory,
-    }  # fmt: skip
+    }
     root.prepare_boot(disk, f"{disk}/run/initctl")
     ours, theirs = socket.socketpair()
     child = os.fork()
@@ -115,10 +129,15 @@ def start_by_environment(plan: Plan, limits: Limits, console: int) -> Started:
             _take_console(console, theirs)
             signal.signal(signal.SIGTERM, _end_all)
             guest = init.Guest(
-                hostname=plan.spec["name"], environment=environment, tree=plan.tree,
-                initctl=f"{disk}/run/initctl", temporary=f"{disk}/tmp", home=disk,
-                grace_s=plan.spec["shutdown_grace_s"], namespaced=False,
-            )  # fmt: skip
+                hostname=plan.spec["name"],
+                environment=environment,
+                tree=plan.tree,
+                initctl=f"{disk}/run/initctl",
+                temporary=f"{disk}/tmp",
+                home=disk,
+                grace_s=plan.spec["shutdown_grace_s"],
+                namespaced=False,
+            )
             os._exit(init.run(guest, theirs))
         finally:
             _report()
@@ -171,10 +190,15 @@ def _become_first(plan: Plan, control: socket.socket, environment: dict[str, str
         root.enter(plan.disk, plan.image)
         socket.sethostname(plan.spec["name"])
         guest = init.Guest(
-            hostname=plan.spec["name"], environment=environment, tree=plan.tree,
-            initctl="/run/initctl", temporary="/tmp", home="/",
-            grace_s=plan.spec["shutdown_grace_s"], namespaced=True,
-        )  # fmt: skip
+            hostname=plan.spec["name"],
+            environment=environment,
+            tree=plan.tree,
+            initctl="/run/initctl",
+            temporary="/tmp",
+            home="/",
+            grace_s=plan.spec["shutdown_grace_s"],
+            namespaced=True,
+        )
         code = init.run(guest, control)
     except OSError as error:
         control.sendall(f"error {error}".encode())
@@ -208,9 +232,13 @@ def _way_out(port: int) -> dict[str, str]:
     address = f"http://127.0.0.1:{port}"
     direct = f"{layout.METADATA_ADDRESS},metadata.google.internal,metadata,127.0.0.1,localhost,::1"
     return {
-        "HTTP_PROXY": address, "HTTPS_PROXY": address, "NO_PROXY": direct,
-        "http_proxy": address, "https_proxy": address, "no_proxy": direct,
-    }  # fmt: skip
+        "HTTP_PROXY": address,
+        "HTTPS_PROXY": address,
+        "NO_PROXY": direct,
+        "http_proxy": address,
+        "https_proxy": address,
+        "no_proxy": direct,
+    }
 
 
 def _environment(plan: Plan, *, home: str, prefix: str, temporary: str, path: str) -> dict[str, str]:

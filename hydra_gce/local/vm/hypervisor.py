@@ -27,7 +27,8 @@ _LAST_WORDS_S = 2.0
 
 
 def main(directory: str, *, lock: int, ready: int) -> None:
-    """Powers the machine on and returns when it is off. ready: a pipe that gets "ok" or what is wrong; -1 at a reset."""
+    """Powers the machine on and returns when it is off. ready: a pipe that gets "ok" or what is wrong; -1
+    at a reset."""
     lock = _lowest(lock)
     if ready >= 0:
         ready = _lowest(ready)
@@ -100,11 +101,21 @@ class Hypervisor:
             network.serve(listener, lambda client, to=(host, port): network.forward(client, *to), "forward")  # type: ignore[misc]
         self._write(
             layout.STATE,
-            {"hypervisor": os.getpid(), "boot": self._power["boot"], "isolation": kind.value, "first": started.first,
-             "groups": self._limits.groups, "environment": started.environment, "started": time.time()},
-        )  # fmt: skip
+            {
+                "hypervisor": os.getpid(),
+                "boot": self._power["boot"],
+                "isolation": kind.value,
+                "first": started.first,
+                "groups": self._limits.groups,
+                "environment": started.environment,
+                "started": time.time(),
+            },
+        )
 
     def _start(self, plan: guest.Plan, console: int) -> tuple[guest.Started, isolation.Isolation]:
+        for tree in plan.image["trees"]:
+            if not os.path.isdir(tree):
+                raise guest.StartError(f"its image's Python needs {tree}, which is gone from this machine")
         refused: list[str] = []
         for kind in [isolation.Isolation(name) for name in self._power["isolation"]]:
             try:
@@ -117,7 +128,7 @@ class Hypervisor:
             for reason in refused:
                 self._console.write(f"hydra-gce: no namespaces for this VM ({reason})\r\n".encode())
             return started, kind
-        raise guest.StartError(f"VM {plan.spec['name']} could not be started. {'; '.join(refused)}")
+        raise guest.StartError("; ".join(refused))
 
     def supervise(self) -> str:
         """Waits for orders, for the end of the guest, and for the end of its time. Returns why it is off."""
@@ -137,8 +148,8 @@ class Hypervisor:
         while True:
             moments = [moment for moment in (end_at, kill_at) if moment is not None]
             wait_s = max(0.0, min(moments) - time.monotonic()) if moments else None
-            readable, _, _ = select.select([self._control, control], [], [], wait_s)
-            if control in readable and not control.recv(4096):
+            readable, _, _ = select.select([self._control, control.fileno()], [], [], wait_s)
+            if control.fileno() in readable and not control.recv(4096):
                 return self._reason_of_end(reason)
             if self._control in readable:
                 for order in os.read(self._control, 4096).decode().splitlines():

@@ -26,9 +26,17 @@ class Guest:
     """
 
     def __init__(
-        self, *, hostname: str, environment: dict[str, str], tree: dict[str, Any], initctl: str,
-        temporary: str, home: str, grace_s: float, namespaced: bool,
-    ) -> None:  # fmt: skip
+        self,
+        *,
+        hostname: str,
+        environment: dict[str, str],
+        tree: dict[str, Any],
+        initctl: str,
+        temporary: str,
+        home: str,
+        grace_s: float,
+        namespaced: bool,
+    ) -> None:
         self.hostname, self.environment = hostname, environment
         self.attributes = tree.get("instance", {}).get("attributes", {})
         self.project_attributes = tree.get("project", {}).get("attributes", {})
@@ -60,10 +68,10 @@ def run(guest: Guest, control: socket.socket) -> int:
 
     while True:
         wait_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-        readable, _, _ = select.select([control, initctl, woken], [], [], wait_s)
+        readable, _, _ = select.select([control.fileno(), initctl, woken], [], [], wait_s)
         if woken in readable:
             os.read(woken, 4096)
-        if control in readable:
+        if control.fileno() in readable:
             command = control.recv(4096).decode().split()
             if not command:
                 break  # the hypervisor is gone, and so is the machine

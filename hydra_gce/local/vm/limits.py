@@ -1,6 +1,7 @@
 """CPU and memory of a VM as cgroup limits, version 1 or 2, where this user may write them; none elsewhere.
 
-No RLIMIT in their place: RLIMIT_AS and RLIMIT_DATA count address space, of which TensorFlow takes far more than it uses.
+No RLIMIT in their place: RLIMIT_AS and RLIMIT_DATA count address space, of which TensorFlow takes far more
+than it uses.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ _PERIOD_US = 100_000
 
 
 class Limits:
-    """The control groups of one VM. `groups` may be given back to the constructor by a later process, to remove them."""
+    """The control groups of one VM. `groups` may be given back to the constructor by a later process, to
+    remove them."""
 
     def __init__(self, groups: list[str]) -> None:
         self.groups = groups

@@ -26,8 +26,30 @@ if TYPE_CHECKING:
 _START_WITHIN_S = 60.0
 _OBEY_WITHIN_S = 30.0
 _PROGRAM = str(Path(_package_file).with_name("__main__.py"))
-_HOST_SETTINGS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-                  "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT")  # fmt: skip
+_HOST_SETTINGS = (
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "PIP_CERT",
+)
+
+
+def _remove_what_is_locked(remove: Callable[[str], object], path: str, error: Any) -> None:
+    """A guest may leave directories that their owner must not write in; their owner may change that."""
+    if not isinstance(error[1], PermissionError):
+        raise error[1]
+    for directory in (os.path.dirname(path), path):
+        if os.path.isdir(directory) and not os.path.islink(directory):
+            os.chmod(directory, 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        remove(path)
 
 
 class MachineError(Exception):
@@ -41,7 +63,8 @@ class Machine:
         self.directory = Path(os.path.abspath(directory))
 
     def create(self, spec: MachineSpec) -> None:
-        """Makes the directory, with a new disk. The VM is off. Raises MachineError if the image's Python does not run."""
+        """Makes the directory, with a new disk. The VM is off. Raises MachineError if the image's Python
+        does not run."""
         try:
             image = image_files(spec.python)
         except ImageError as error:
@@ -67,11 +90,14 @@ class Machine:
         try:
             (self.directory / layout.EXIT).unlink(missing_ok=True)
             names = [name for setting in _HOST_SETTINGS for name in (setting, setting.lower())]
-            self._write(layout.POWER_ON, {
-                "host": {name: os.environ[name] for name in names if name in os.environ},
-                "isolation": [kind.value for kind in isolation.wanted()],
-                "group": f"{self.directory.name}-{zlib.crc32(os.fsencode(self.directory)):08x}",
-            })  # fmt: skip
+            self._write(
+                layout.POWER_ON,
+                {
+                    "host": {name: os.environ[name] for name in names if name in os.environ},
+                    "isolation": [kind.value for kind in isolation.wanted()],
+                    "group": f"{self.directory.name}-{zlib.crc32(os.fsencode(self.directory)):08x}",
+                },
+            )
             self._start_hypervisor(lock)
         finally:
             os.close(lock)
@@ -168,8 +194,23 @@ class Machine:
         user = []
         if os.readlink(f"/proc/{first}/ns/user") != os.readlink("/proc/self/ns/user"):
             user = ["--user", "--preserve-credentials"]
-        return ["nsenter", "--target", first, *user, "--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wd",
-                "env", "-i", *variables, *shell]  # fmt: skip
+        return [
+            "nsenter",
+            "--target",
+            first,
+            *user,
+            "--mount",
+            "--uts",
+            "--ipc",
+            "--net",
+            "--pid",
+            "--root",
+            "--wd",
+            "env",
+            "-i",
+            *variables,
+            *shell,
+        ]
 
     def delete(self) -> None:
         """Powers off and removes the directory: no process and no file is left."""
@@ -178,16 +219,22 @@ class Machine:
         if self.running():
             self.power_off()
         self._remove_leftovers()
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, onerror=_remove_what_is_locked)
 
     def _start_hypervisor(self, lock: int) -> None:
         reading, writing = os.pipe()
         command = [sys.executable, "-I", "-S", _PROGRAM, str(self.directory), str(lock), str(writing)]
         with open(self.directory / layout.LOG, "ab") as log:
             process = subprocess.Popen(
-                command, env={"PATH": os.defpath, "LANG": "C.UTF-8"}, cwd="/", stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, pass_fds=(lock, writing), start_new_session=True,
-            )  # fmt: skip
+                command,
+                env={"PATH": os.defpath, "LANG": "C.UTF-8"},
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                pass_fds=(lock, writing),
+                start_new_session=True,
+            )
         os.close(writing)
         with open(reading, "rb") as answers:
             answer = answers.read().decode("utf-8", "replace")

@@ -61,7 +61,9 @@ class MetadataServer:
                 client.sendall(self._page(400, f"Bad Request: {error}"))
                 return
             answer = self._respond(request, body)
-            client.sendall(answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == "HEAD" else answer)
+            client.sendall(
+                answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == "HEAD" else answer
+            )
             if not request.keeps_alive:
                 return
             rest = request.rest
@@ -222,6 +224,14 @@ def _unsigned_identity(email: str, audience: str) -> str:
         return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
 
     now = int(time.time())
-    claims = {"aud": audience, "azp": email, "email": email, "email_verified": True, "exp": now + 3600, "iat": now,
-              "iss": "https://accounts.google.com", "sub": email}  # fmt: skip
+    claims = {
+        "aud": audience,
+        "azp": email,
+        "email": email,
+        "email_verified": True,
+        "exp": now + 3600,
+        "iat": now,
+        "iss": "https://accounts.google.com",
+        "sub": email,
+    }
     return ".".join([part({"alg": "none", "typ": "JWT"}), part(claims), ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import socket
 import struct
@@ -42,11 +43,8 @@ def serve(listener: socket.socket, answer: Callable[[socket.socket], None], name
     """Answers each connection in a thread of its own, in the background, as long as the process lives."""
 
     def connection(client: socket.socket) -> None:
-        with client:
-            try:
-                answer(client)
-            except OSError:
-                pass  # the other side went away, which ends a connection
+        with client, contextlib.suppress(OSError):  # the other side went away, which ends a connection
+            answer(client)
 
     def accept() -> None:
         while True:
@@ -80,7 +78,5 @@ def _carry(source: socket.socket, target: socket.socket) -> None:
         target.shutdown(socket.SHUT_WR)
     except OSError:
         for end in (source, target):
-            try:
+            with contextlib.suppress(OSError):  # it is closed already
                 end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass  # it is closed already

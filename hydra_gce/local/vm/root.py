@@ -22,11 +22,34 @@ _OWN_DIRECTORIES = (
 )
 _SYSTEM = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _ETC_SHOWN = (
-    "alternatives", "ca-certificates", "crypto-policies", "debian_version", "fonts", "ld.so.cache", "ld.so.conf",
-    "ld.so.conf.d", "magic", "mime.types", "os-release", "perl", "pki/ca-trust/extracted", "pki/tls", "protocols",
-    "python3", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "rpc", "services", "shells",
-    "ssl/certs", "ssl/openssl.cnf", "terminfo",
-)  # fmt: skip
+    "alternatives",
+    "ca-certificates",
+    "crypto-policies",
+    "debian_version",
+    "fonts",
+    "ld.so.cache",
+    "ld.so.conf",
+    "ld.so.conf.d",
+    "magic",
+    "mime.types",
+    "os-release",
+    "perl",
+    "pki/ca-trust/extracted",
+    "pki/tls",
+    "protocols",
+    "python3",
+    "python3.10",
+    "python3.11",
+    "python3.12",
+    "python3.13",
+    "python3.14",
+    "rpc",
+    "services",
+    "shells",
+    "ssl/certs",
+    "ssl/openssl.cnf",
+    "terminfo",
+)
 _DEVICES = ("full", "null", "random", "tty", "urandom", "zero")
 _COMMANDS = {"shutdown": "poweroff", "poweroff": "poweroff", "halt": "poweroff", "reboot": "reboot"}
 _COMMAND = """#!/bin/sh
@@ -65,7 +88,8 @@ def furnish(disk: str, hostname: str, python: str | None) -> None:
 
 
 def prepare_boot(disk: str, initctl: str) -> None:
-    """Empties /run, as a boot does, and puts the commands there that end the VM; initctl: the pipe as the guest sees it."""
+    """Empties /run, as a boot does, and puts the commands there that end the VM; initctl: the pipe as the
+    guest sees it."""
     _remove(f"{disk}/run")
     os.makedirs(f"{disk}/run")
     os.mkfifo(f"{disk}/run/initctl", 0o600)
@@ -148,9 +172,15 @@ def _make_devices() -> None:
     for name in _DEVICES:
         _write(f"/dev/{name}", "")
         kernel.bind(f"{_HOST}/dev/{name}", f"/dev/{name}", read_only=False)
-    for name, target in (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"),
-                         ("stderr", "/proc/self/fd/2"), ("ptmx", "pts/ptmx"), ("console", "/proc/1/fd/1"),
-                         ("ttyS0", "/proc/1/fd/1")):  # fmt: skip
+    for name, target in (
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+        ("console", "/proc/1/fd/1"),
+        ("ttyS0", "/proc/1/fd/1"),
+    ):
         os.symlink(target, f"/dev/{name}")
     os.makedirs("/dev/pts")
     kernel.mount(

@@ -1,4 +1,5 @@
-"""Starting a program of the guest, as its root: without `subprocess`, which takes longer to import than a boot lasts."""
+"""Starting a program of the guest, as its root: without `subprocess`, which takes longer to import than a
+boot lasts."""
 
 from __future__ import annotations
 

@@ -32,9 +32,17 @@ class Guests:
 
     def create(self, script: str = "", *, name: str = "guest", **changes: Any) -> Machine:
         attributes = {"startup-script": script, **changes.pop("attributes", {})}
-        tree = {"instance": {"attributes": attributes, "name": name, **changes.pop("instance", {})},
-                "project": {"projectId": "hydra-gce-local", "attributes": {}}}  # fmt: skip
-        settings: dict[str, Any] = {"cpus": 1, "memory_bytes": 2 << 30, "python": None, "metadata": tree, **changes}
+        tree = {
+            "instance": {"attributes": attributes, "name": name, **changes.pop("instance", {})},
+            "project": {"projectId": "hydra-gce-local", "attributes": {}},
+        }
+        settings: dict[str, Any] = {
+            "cpus": 1,
+            "memory_bytes": 2 << 30,
+            "python": None,
+            "metadata": tree,
+            **changes,
+        }
         machine = Machine(self.directory / f"{name}-{len(self.machines)}")
         self.machines.append(machine)
         machine.create(MachineSpec(name=name, **settings))
@@ -61,8 +69,11 @@ class Guests:
     def output(self, script: str, **changes: Any) -> list[str]:
         """The lines that a startup script prints until its end."""
         console = self.says(self.boot(script, **changes), "Finished running startup scripts")
-        return [line.split("startup-script: ", 1)[1].rstrip("\r") for line in console.split("\n")
-                if "]: startup-script: " in line]  # fmt: skip
+        return [
+            line.split("startup-script: ", 1)[1].rstrip("\r")
+            for line in console.split("\n")
+            if "]: startup-script: " in line
+        ]
 
 
 @pytest.fixture
@@ -84,7 +95,9 @@ def namespaces_refused(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(params=["namespaces", "environment"])
-def isolation(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, namespaces_refused: str) -> Isolation:
+def isolation(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, namespaces_refused: str
+) -> Isolation:
     """The test runs once in each kind of isolation."""
     kind = Isolation(request.param)
     if kind is Isolation.NAMESPACES and namespaces_refused:

@@ -11,8 +11,11 @@ import pytest
 
 from hydra_gce.local.vm import Isolation
 
-ACCOUNT = {"aliases": ["default"], "email": "robot@example.test",
-           "scopes": ["https://www.googleapis.com/auth/cloud-platform"]}  # fmt: skip
+ACCOUNT = {
+    "aliases": ["default"],
+    "email": "robot@example.test",
+    "scopes": ["https://www.googleapis.com/auth/cloud-platform"],
+}
 ACCOUNTS = {"default": ACCOUNT, "robot@example.test": ACCOUNT}
 
 AUTH = """
@@ -24,7 +27,9 @@ print(type(credentials).__module__, project, credentials.service_account_email, 
 
 
 def test_google_auth_gets_a_token_by_default(guests: Any, isolation: Isolation, python: str) -> None:
-    lines = guests.output(f"{python} - <<'END'\n{AUTH}END", python=python, instance={"serviceAccounts": ACCOUNTS})
+    lines = guests.output(
+        f"{python} - <<'END'\n{AUTH}END", python=python, instance={"serviceAccounts": ACCOUNTS}
+    )
     assert lines == ["google.auth.compute_engine.credentials hydra-gce-local robot@example.test True"]
 
 
@@ -33,9 +38,15 @@ def script_runner(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Debian's google_metadata_script_runner, taken out of its package without installing it."""
     directory = tmp_path_factory.mktemp("google-guest-agent")
     if not shutil.which("apt-get"):
-        pytest.skip("google_metadata_script_runner comes from Debian's google-guest-agent; there is no apt-get here")
+        pytest.skip(
+            "google_metadata_script_runner comes from Debian's google-guest-agent; there is no apt-get here"
+        )
     fetched = subprocess.run(
-        ["apt-get", "download", "google-guest-agent"], cwd=directory, capture_output=True, text=True, timeout=120
+        ["apt-get", "download", "google-guest-agent"],
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     packages = list(directory.glob("*.deb"))
     if not packages:

@@ -26,10 +26,14 @@ def test_files_of_the_project_of_home_and_of_tmp_are_not_there(guests: Any, tmp_
     project.mkdir()
     (project / "secret.txt").write_text("mine")
     in_home = Path.home()
-    lines = guests.output(f"cat {project}/secret.txt; ls -A {in_home} | grep -v .pyenv; ls -A /home; echo end")
+    lines = guests.output(
+        f"cat {project}/secret.txt; ls -A {in_home} | grep -v .pyenv; ls -A /home; echo end"
+    )
     assert not any("mine" in line for line in lines)
     assert lines[-1] == "end"
-    assert [line for line in lines if line != "end"] == [f"cat: {project}/secret.txt: No such file or directory"]
+    assert [line for line in lines if line != "end"] == [
+        f"cat: {project}/secret.txt: No such file or directory"
+    ]
 
 
 @pytest.mark.usefixtures("namespaces")
@@ -86,7 +90,9 @@ def test_nothing_of_our_environment_block_reaches_the_guest(
     guests: Any, isolation: Isolation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", "hunter2")
-    lines = guests.output("env; cat /proc/$PPID/environ | tr '\\0' '\\n'; cat /proc/1/environ | tr '\\0' '\\n'")
+    lines = guests.output(
+        "env; cat /proc/$PPID/environ | tr '\\0' '\\n'; cat /proc/1/environ | tr '\\0' '\\n'"
+    )
     assert not any("hunter2" in line or "MY_TOKEN" in line for line in lines)
     variables = dict(line.split("=", 1) for line in lines if "=" in line)
     assert variables["USER"] == "root"
@@ -137,5 +143,7 @@ def test_a_shell_enters_the_running_guest(guests: Any, isolation: Isolation) -> 
     machine = guests.boot("echo x > $HOME/seen; sleep 1000", name="entered", python=None)
     wait = 'until [ -e "$HOME/seen" ]; do :; done; '
     command = [*machine.shell_command(), "-c", wait + 'cat "$HOME/seen"; echo $USER']
-    answer = subprocess.run(command, capture_output=True, text=True, env=dict(os.environ), timeout=60, check=True)
+    answer = subprocess.run(
+        command, capture_output=True, text=True, env=dict(os.environ), timeout=60, check=True
+    )
     assert answer.stdout == "x\nroot\n"

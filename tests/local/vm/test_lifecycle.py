@@ -152,7 +152,9 @@ def test_the_guest_powers_itself_off(guests: Any, isolation: Isolation, command:
 
 @pytest.mark.parametrize("command", ["reboot", "shutdown -r now"])
 def test_the_guest_reboots_itself_on_the_same_disk(guests: Any, isolation: Isolation, command: str) -> None:
-    script = f'cd; [ -e was-here ] && echo second boot && exit; touch was-here; echo first; {command}; sleep 1000'
+    script = (
+        f"cd; [ -e was-here ] && echo second boot && exit; touch was-here; echo first; {command}; sleep 1000"
+    )
     machine = guests.boot(script)
     guests.says(machine, "startup-script: second boot")
     assert machine.running()
@@ -190,9 +192,14 @@ def test_a_vm_survives_its_creator_and_is_found_by_another_process(guests: Any, 
 def test_asking_often_whether_it_runs_never_keeps_it_from_starting(guests: Any) -> None:
     machine = guests.create("")
     asker = subprocess.Popen(
-        [sys.executable, "-c", "import sys; from pathlib import Path; from hydra_gce.local.vm import Machine;"
-         "m = Machine(Path(sys.argv[1]))\nwhile True: m.running()", machine.directory]
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from hydra_gce.local.vm import Machine;"
+            "m = Machine(Path(sys.argv[1]))\nwhile True: m.running()",
+            machine.directory,
+        ]
+    )
     try:
         for _ in range(3):
             machine.power_on()

@@ -30,7 +30,9 @@ def test_a_guest_that_takes_more_memory_than_it_has_is_killed_and_the_vm_lives(
 ) -> None:
     if not {"memory.max", "memory.limit_in_bytes"} & set(control_groups):
         pytest.skip("no memory control group can be written here")
-    machine = guests.boot("python3 -c 'x = bytearray(400 << 20); print(len(x))'; echo exit=$?", memory_bytes=128 << 20)
+    machine = guests.boot(
+        "python3 -c 'x = bytearray(400 << 20); print(len(x))'; echo exit=$?", memory_bytes=128 << 20
+    )
     console = guests.says(machine, "startup-script: exit=")
     assert "exit=137" in console
     assert machine.running()

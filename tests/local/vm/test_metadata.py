@@ -21,12 +21,22 @@ TREE: dict[str, Any] = {
         "attributes": {"startup-script": "echo", "camelCase": "kept"},
         "id": 4520031799277581759,
         "machineType": "projects/1/machineTypes/n1-standard-1",
-        "networkInterfaces": [{"ip": "10.0.0.2", "accessConfigs": [{"externalIp": "", "type": "ONE_TO_ONE_NAT"}]}],
+        "networkInterfaces": [
+            {"ip": "10.0.0.2", "accessConfigs": [{"externalIp": "", "type": "ONE_TO_ONE_NAT"}]}
+        ],
         "preempted": "FALSE",
         "scheduling": {"automaticRestart": "TRUE", "onHostMaintenance": "MIGRATE", "preemptible": "FALSE"},
         "serviceAccounts": {
-            "default": {"aliases": ["default"], "email": "robot@example.test", "scopes": ["scope-a", "scope-b"]},
-            "robot@example.test": {"aliases": ["default"], "email": "robot@example.test", "scopes": ["scope-a"]},
+            "default": {
+                "aliases": ["default"],
+                "email": "robot@example.test",
+                "scopes": ["scope-a", "scope-b"],
+            },
+            "robot@example.test": {
+                "aliases": ["default"],
+                "email": "robot@example.test",
+                "scopes": ["scope-a"],
+            },
         },
         "tags": ["a", "b"],
     },
@@ -42,7 +52,7 @@ class Client:
         self.write(TREE)
         self.server = MetadataServer(str(directory))
         listener = network.listen("127.0.0.1", 0)
-        self.address = listener.getsockname()
+        self.address: tuple[str, int] = listener.getsockname()
         network.serve(listener, self.server.answer, "metadata")
 
     def write(self, tree: dict[str, Any]) -> None:
@@ -90,7 +100,12 @@ def test_paths_are_kebab_case_and_attributes_keep_their_names(client: Client) ->
 
 def test_directories_are_listed_sorted_with_slashes(client: Client) -> None:
     assert client.get("") == "instance/\nproject/\n"
-    assert client.get("instance/").split("\n")[:4] == ["attributes/", "id", "machine-type", "network-interfaces/"]
+    assert client.get("instance/").split("\n")[:4] == [
+        "attributes/",
+        "id",
+        "machine-type",
+        "network-interfaces/",
+    ]
     assert client.get("instance/network-interfaces/") == "0/\n"
     assert client.get("project/attributes/") == ""
 
@@ -130,12 +145,18 @@ def test_the_flavor_header_is_demanded(client: Client) -> None:
 
 
 def test_forwarded_requests_are_refused(client: Client) -> None:
-    status, _, _ = client.ask("/computeMetadata/v1/instance/id", headers={**FLAVOR, "X-Forwarded-For": "10.0.0.1"})
+    status, _, _ = client.ask(
+        "/computeMetadata/v1/instance/id", headers={**FLAVOR, "X-Forwarded-For": "10.0.0.1"}
+    )
     assert status == 403
 
 
 def test_what_does_not_exist_is_not_found(client: Client) -> None:
-    for path in ("/computeMetadata/v1/instance/nothing", "/computeMetadata/v1/instance/machineType", "/nowhere"):
+    for path in (
+        "/computeMetadata/v1/instance/nothing",
+        "/computeMetadata/v1/instance/machineType",
+        "/nowhere",
+    ):
         status, headers, _ = client.ask(path)
         assert status == 404, path
         assert headers["Metadata-Flavor"] == "Google"

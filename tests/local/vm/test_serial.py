@@ -11,7 +11,6 @@ import pytest
 from hydra_gce.local.vm import Isolation
 from hydra_gce.local.vm.serial import KEPT, SerialConsole, read
 
-
 Writing = Callable[[Path], SerialConsole]
 
 
@@ -83,6 +82,8 @@ def test_a_guests_output_is_read_by_offsets(guests: Any, isolation: Isolation) -
         ("true", "startup-script exit status 0"),
         ("", "No startup scripts to run."),
     ],
-)  # fmt: skip
-def test_startup_scripts_are_run_and_reported_as_googles_agent_does(guests: Any, script: str, words: str) -> None:
+)
+def test_startup_scripts_are_run_and_reported_as_googles_agent_does(
+    guests: Any, script: str, words: str
+) -> None:
     guests.says(guests.boot(script), words)
