@@ -5,6 +5,7 @@ It holds the lock of the machine's directory as long as the VM is on.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -142,8 +143,10 @@ class Hypervisor:
         def shut_down(why: str, grace_s: float) -> float:
             nonlocal reason
             reason = reason or why
-            control.sendall(f"shut-down {grace_s}\n".encode())
-            return time.monotonic() + grace_s + 1.0
+            with contextlib.suppress(OSError):  # the guest ended meanwhile, which we hear of next
+                control.sendall(f"shut-down {grace_s}\n".encode())
+            end = time.monotonic() + grace_s + 1.0
+            return end if kill_at is None else min(end, kill_at)
 
         while True:
             moments = [moment for moment in (end_at, kill_at) if moment is not None]

@@ -21,7 +21,10 @@ class Limits:
     def join(self) -> None:
         """Puts the calling process, and so all that it starts, under the limits."""
         for group in self.groups:
-            _write(f"{group}/cgroup.procs", str(os.getpid()))
+            try:
+                _write(f"{group}/cgroup.procs", str(os.getpid()))
+            except OSError as error:
+                os.write(2, f"hydra-gce: this VM runs without the limits of {group}: {error}\n".encode())
 
     def remove(self) -> None:
         """Removes the groups; those that still hold a dying process stay, and are removed by the next call."""
@@ -63,7 +66,7 @@ def _make_group(own: str, mount: str, name: str, needed: str, version: int) -> s
         group = f"{parent}/hydra-gce-{name}"
         try:
             if version == 2:
-                _write(f"{parent}/cgroup.subtree_control", "+memory +cpu")
+                _pass_down(parent)
             os.makedirs(group, exist_ok=True)
             if os.access(f"{group}/{needed}", os.W_OK) and os.access(f"{parent}/cgroup.procs", os.W_OK):
                 return group
@@ -72,6 +75,15 @@ def _make_group(own: str, mount: str, name: str, needed: str, version: int) -> s
             pass  # not ours to write: the one above may be
         parent = os.path.dirname(parent)
     return None
+
+
+def _pass_down(parent: str) -> None:
+    """Lets groups below this one be limited, as far as it is limited itself. Raises OSError if it may not be."""
+    had = _read(f"{parent}/cgroup.controllers").split()
+    given = _read(f"{parent}/cgroup.subtree_control").split()
+    for controller in ("memory", "cpu"):
+        if controller in had and controller not in given:
+            _write(f"{parent}/cgroup.subtree_control", f"+{controller}")
 
 
 def _hierarchies() -> list[tuple[str, set[str], int]]:

@@ -39,17 +39,16 @@ _HOST_SETTINGS = (
 )
 
 
-def _remove_what_is_locked(remove: Callable[[str], object], path: str, error: Any) -> None:
-    """A guest may leave directories that their owner must not write in; their owner may change that."""
-    if not isinstance(error[1], PermissionError):
-        raise error[1]
-    for directory in (os.path.dirname(path), path):
-        if os.path.isdir(directory) and not os.path.islink(directory):
-            os.chmod(directory, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
+def _remove_tree(path: str) -> None:
+    """As shutil.rmtree, also where a guest left directories that even their owner must not write in."""
+    try:
         shutil.rmtree(path)
-    else:
-        remove(path)
+    except PermissionError:
+        for directory, _, _ in os.walk(path):
+            for entry in os.scandir(directory):
+                if entry.is_dir(follow_symlinks=False):
+                    os.chmod(entry.path, 0o700)
+        shutil.rmtree(path)
 
 
 class MachineError(Exception):
@@ -84,6 +83,10 @@ class Machine:
 
     def power_on(self) -> None:
         """Boots, and returns when the guest's first process runs. Nothing if the VM is on already."""
+        try:
+            kinds = isolation.wanted()
+        except ValueError as error:
+            raise MachineError(f"{self._name()} cannot be started. {error}") from error
         lock = self._take_lock()
         if lock is None:
             return
@@ -94,7 +97,7 @@ class Machine:
                 layout.POWER_ON,
                 {
                     "host": {name: os.environ[name] for name in names if name in os.environ},
-                    "isolation": [kind.value for kind in isolation.wanted()],
+                    "isolation": [kind.value for kind in kinds],
                     "group": f"{self.directory.name}-{zlib.crc32(os.fsencode(self.directory)):08x}",
                 },
             )
@@ -219,7 +222,7 @@ class Machine:
         if self.running():
             self.power_off()
         self._remove_leftovers()
-        shutil.rmtree(self.directory, onerror=_remove_what_is_locked)
+        _remove_tree(str(self.directory))
 
     def _start_hypervisor(self, lock: int) -> None:
         reading, writing = os.pipe()

@@ -35,6 +35,10 @@ def start(guest: Guest, kind: str) -> None:
 def _run(guest: Guest, kind: str) -> None:
     name = kind.removesuffix("-script")
     _say(guest, f"Starting {name} scripts (version hydra-gce).")
+    if guest.script(f"{kind}-url"):
+        _say(
+            guest, f'Script "{kind}-url" failed with error: embedded VMs fetch no scripts; give it as {kind}'
+        )
     script = guest.script(kind)
     if not script:
         _say(guest, f"No {name} scripts to run.")

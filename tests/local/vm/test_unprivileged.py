@@ -89,6 +89,6 @@ def test_a_vm_whose_environment_is_gone_does_not_start_with_less(guests: Any, tm
 def test_an_isolation_that_there_is_not_is_refused(guests: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = guests.create()
     monkeypatch.setenv("HYDRA_GCE_LOCAL_ISOLATION", "jail")
-    with pytest.raises(ValueError, match="write namespaces, environment or auto"):
+    with pytest.raises(MachineError, match="write namespaces, environment or auto"):
         machine.power_on()
     assert not machine.running()
