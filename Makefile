@@ -23,6 +23,10 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.10 --annotation
 # An activated environment or a PYTHONPATH of the caller's would be mixed into ours.
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
 
+# The VMs of the embedded Compute Engine read this environment and cannot write to it: without bytecode each of them
+# would compile TensorFlow anew.
+export UV_COMPILE_BYTECODE := 1
+
 # A company's own certificate authority is in the system's store, not in the one that uv brings along.
 ifneq ($(wildcard /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem),)
 UV_SYSTEM_CERTS ?= true
