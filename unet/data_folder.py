@@ -167,8 +167,8 @@ def _read_mask(path: Path, settings: DataSettings, problems: list[str]) -> Pixel
 
 def _open(path: Path, problems: list[str]) -> Image.Image | None:
     try:
-        image = Image.open(path)
-        image.load()  # and closes the file
+        with Image.open(path) as opened:
+            image: Image.Image = opened.copy()  # reads every pixel, so that a torn file shows here
     except (UnidentifiedImageError, OSError, SyntaxError) as error:  # Pillow's PNG reader raises SyntaxError
         problems.append(f"{_short(path)} cannot be read as an image ({error})")
         return None

@@ -105,6 +105,17 @@ class DataSettings:
 
 
 @dataclass
+class LossSettings:
+    """What the training makes small: cross-entropy, and soft Dice beside it."""
+
+    dice_weight: float = 1.0
+    """0 leaves cross-entropy alone."""
+
+    def __post_init__(self) -> None:
+        _check(0 <= self.dice_weight <= 100, "loss.dice_weight", self.dice_weight, "from 0 to 100")
+
+
+@dataclass
 class OptimizerSettings:
     """How gradients become steps. The learning rate is the top-level `lr`."""
 
@@ -192,6 +203,7 @@ class Settings:
     """The same seed gives the same weights, crops and augmentations."""
     model: ModelSettings = field(default_factory=ModelSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     schedule: ScheduleSettings = field(default_factory=ScheduleSettings)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)

@@ -140,7 +140,9 @@ def tracked_run(
         run.finish()
         status = RunStatus.FINISHED
     except BaseException as error:
-        status = RunStatus.KILLED if isinstance(error, Preempted | KeyboardInterrupt) else RunStatus.FAILED
+        if isinstance(error, Preempted | KeyboardInterrupt):
+            status = RunStatus.KILLED
+            log.warning("Stopped: %s", error or "interrupted")
         try:
             run.finish()
         except Exception:
@@ -165,19 +167,20 @@ def _start(settings: Settings, run_id_file: Path, run_name: str | None) -> tuple
     start = partial(mlflow.start_run, log_system_metrics=settings.tracking.system_metrics)
     if os.environ.get("MLFLOW_RUN_ID"):
         return start(), True
+    tags = {}
+    if run_id_file.exists():
+        former = run_id_file.read_text().strip()
+        if _is_known(former):
+            return start(run_id=former), True
+        log.warning("MLflow does not know run %s of the former attempt; a new run takes over.", former)
+        tags = {"resumed_from": former}
     experiment_id = None
     if not (os.environ.get("MLFLOW_EXPERIMENT_NAME") or os.environ.get("MLFLOW_EXPERIMENT_ID")):
         experiment_id = mlflow.set_experiment(settings.tracking.experiment).experiment_id
         # MLflow leaves the experiment in the environment, where the process's next training would take it for
         # the user's wish.
         os.environ.pop("MLFLOW_EXPERIMENT_ID", None)
-    if run_id_file.exists():
-        former = run_id_file.read_text().strip()
-        if _is_known(former):
-            return start(run_id=former), True
-        log.warning("MLflow does not know run %s of the former attempt; a new run takes over.", former)
-        return start(experiment_id=experiment_id, run_name=run_name, tags={"resumed_from": former}), False
-    return start(experiment_id=experiment_id, run_name=run_name), False
+    return start(experiment_id=experiment_id, run_name=run_name, tags=tags), False
 
 
 def _is_known(run_id: str) -> bool:

@@ -13,7 +13,7 @@ from unet.devices import prepare_process
 from unet.errors import Preempted
 from unet.evaluation import compile_evaluation
 from unet.export import keep_results
-from unet.losses import cross_entropy
+from unet.losses import build_loss
 from unet.metrics import pixel_accuracy
 from unet.model import build_unet
 from unet.preemption import TerminationSignal
@@ -37,6 +37,7 @@ def train(
     prepare_process(settings.seed)
     dataset, trainer = read_dataset(settings.data), settings.trainer
     model = build_unet(settings.model, settings.data.channels, len(settings.data.classes))
+    loss_of = build_loss(settings.loss)
     schedule = build_schedule(settings.schedule, settings.lr, trainer.steps)
     optimizer = build_optimizer(settings.optimizer, schedule)
     evaluate = compile_evaluation(model, dataset.holdout, settings.model.size_multiple)
@@ -46,7 +47,7 @@ def train(
     def train_step(images: tf.Tensor, masks: tf.Tensor) -> dict[str, tf.Tensor]:
         with tf.GradientTape() as tape:
             logits = model(images, training=True)
-            loss = cross_entropy(masks, logits)
+            loss = loss_of(masks, logits)
         gradients = tape.gradient(loss, model.trainable_variables)
         metrics = {
             "loss": loss,
