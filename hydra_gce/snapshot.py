@@ -18,6 +18,7 @@ from hydra_gce.worktree import find_root, list_files
 __all__ = ["Snapshot", "extract", "find_root", "take", "take_data", "upload"]
 
 _KEPT_ARCHIVES = 32
+_TRIES = 3
 _LARGEST = 5
 
 
@@ -52,8 +53,10 @@ def take(
 
     :param warn_bytes: above this a note names the largest files; a fifth of the limit unless given.
     :raises CodeTooLarge: it has more than ``limit_bytes``.
-    :raises ConfigError: a file cannot be read.
+    :raises ConfigError: there is no such directory, or a file in it cannot be read.
     """
+    if not root.is_dir():
+        raise ConfigError(f"hydra.launcher.code.root: {root} is no directory. Correct it, or leave it out.")
     members, notes = _code_members(root, list_files(root, include, exclude))
     total = sum(member.size for member in members)
     largest = _largest(members)
@@ -64,18 +67,12 @@ def take(
             " Leave out what the program does not need with hydra.launcher.code.exclude (patterns as in"
             " .gitignore); send data with hydra.launcher.data."
         )
-    if total > (limit_bytes // 5 if warn_bytes is None else warn_bytes):
+    if total > warn_bytes:
         notes.append(
             f"The code has {_size(total)}. {_named(largest)} hydra.launcher.code.exclude leaves files out."
         )
-    try:
-        members = _hashed(members, cache_dir)
-        sha256, path = _archived(members, cache_dir / "code")
-    except OSError as error:
-        raise ConfigError(
-            f"The code below {root} cannot be packed: {error}. Name the file in"
-            " hydra.launcher.code.exclude, or make it readable."
-        ) from error
+    members = _hashed(members, cache_dir)
+    sha256, path = _archived(members, cache_dir / "code")
     name = f"code/{sha256}.tar.gz"
     return Snapshot(sha256, path, len(members), total, largest, name, notes, tuple(members))
 
