@@ -195,7 +195,10 @@ class Hypervisor:
 
     def _record(self, reading: int) -> None:
         while piece := os.read(reading, 1 << 16):
-            self._console.write(piece)
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk loses output, and never stops the guest that writes it
+                self._console.write(piece)
 
     def _read(self, name: str) -> dict[str, Any]:
         with open(f"{self._directory}/{name}", "rb") as file:

@@ -70,11 +70,15 @@ class Machine:
             raise MachineError(f"VM {spec.name} cannot be made. {error}") from error
         self.directory.mkdir(parents=True, mode=0o700)
         self._write(layout.IMAGE, image)
-        self._write(layout.METADATA, spec.metadata)
-        document = spec.to_json()
-        del document["metadata"]
         os.mkfifo(self.directory / layout.CONTROL, 0o600)
         root.furnish(str(self.directory / layout.DISK), spec.name, spec.python)
+        self.change(spec)
+
+    def change(self, spec: MachineSpec) -> None:
+        """Gives a VM another size, run time, services and metadata from its next power_on on. Its name and its
+        image stay what they were made as."""
+        document = spec.to_json()
+        self._write(layout.METADATA, document.pop("metadata"))
         self._write(layout.SPEC, document)
 
     def spec(self) -> MachineSpec:
@@ -128,6 +132,8 @@ class Machine:
         self._wait_until(
             lambda: self._state().get("boot") != before or not self.running(), _START_WITHIN_S, "boot again"
         )
+        if self._state().get("boot") == before:
+            raise MachineError(f"{self._name()} did not boot again; see {self.directory / layout.LOG}")
 
     def running(self) -> bool:
         """Whether a hypervisor holds this machine, found out by its lock: true right after a restart of the server,

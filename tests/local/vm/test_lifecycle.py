@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -171,6 +172,19 @@ def test_reset_boots_the_same_disk_with_the_metadata_of_now(guests: Any, isolati
     machine.power_off()
     with pytest.raises(MachineError, match="is off and cannot be reset"):
         machine.reset()
+
+
+def test_a_vm_that_is_off_can_be_given_another_size_and_run_time(guests: Any, isolation: Isolation) -> None:
+    machine = guests.boot("cd; touch kept; echo done; sleep 1000")
+    guests.says(machine, "startup-script: done")
+    machine.power_off()
+    machine.change(dataclasses.replace(machine.spec(), max_run_s=0.3, shutdown_grace_s=0.1))
+    machine.power_on()
+    guests.wait_until(lambda: not machine.running())
+    end = machine.exit()
+    assert end is not None
+    assert end.reason is ExitReason.MAX_RUN_DURATION
+    assert (machine.directory / "disk/root/kept").exists()
 
 
 def test_a_vm_survives_its_creator_and_is_found_by_another_process(guests: Any, isolation: Isolation) -> None:
