@@ -4,7 +4,10 @@ does.
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +33,22 @@ def create(path: Path) -> None:
     making.unlink(missing_ok=True)
     engine = sqlalchemy.create_engine(f"sqlite:///{making}")
     sqlalchemy.event.listen(engine, "connect", _without_a_journal)
-    initialize(engine)
+    with quiet_migrations():
+        initialize(engine)
     engine.dispose()
     os.replace(making, path)
+
+
+@contextmanager
+def quiet_migrations() -> Iterator[None]:
+    """Without MLflow's lines about tables: a program's log and a sweep's table are no place for them."""
+    logger = logging.getLogger(mlflow_database.__name__)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def open_quickly(engine: sqlalchemy.engine.Engine) -> None:

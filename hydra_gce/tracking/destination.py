@@ -95,6 +95,8 @@ class Destination:
     def __init__(self, uri: str | None, sweep: str) -> None:
         import mlflow
 
+        from hydra_gce.tracking.database import quiet_migrations
+
         self.uri = uri or mlflow.get_tracking_uri()
         self.user = getpass.getuser()
         self.sweep = sweep
@@ -102,7 +104,10 @@ class Destination:
         self.runs: dict[str, KnownRun] = {}
         self.models: dict[str, str] = {}
         self._open = False
-        self.client: MlflowClient = self.call("be opened", lambda: mlflow.MlflowClient(tracking_uri=self.uri))
+        with quiet_migrations():
+            self.client: MlflowClient = self.call(
+                "be opened", lambda: mlflow.MlflowClient(tracking_uri=self.uri)
+            )
         self._open = True
         self._read_back()
 
@@ -129,7 +134,7 @@ class Destination:
 
     def _unavailable(self, what: str, why: str) -> StoreUnavailable:
         return StoreUnavailable(
-            f"MLflow at {without_password(self.uri)} could not {what}: {why}. "
+            f"MLflow at {without_password(self.uri)} could not {what}: {without_password(why)}. "
             "The records are safe in the bucket and are tried again."
         )
 
@@ -146,6 +151,17 @@ class Destination:
         return True
 
     # Runs
+
+    def end_run(self, run_id: str, status: str, end_time: int) -> None:
+        """Without the line that MLflow prints for a server's runs: it would run through the table of the sweep."""
+        from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT as QUIET
+
+        before = QUIET.get_raw()
+        QUIET.set(True)
+        try:
+            self.call("end a run", lambda: self.client.set_terminated(run_id, status, end_time))
+        finally:
+            QUIET.unset() if before is None else QUIET.set(before)
 
     def _pages(self, what: str, fetch: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None

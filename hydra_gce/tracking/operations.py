@@ -115,7 +115,7 @@ class Operations:
         if args["name"]:
             self._client.update_run(run_id, name=args["name"])
         if status in ("FINISHED", "FAILED", "KILLED"):
-            self._client.set_terminated(run_id, status, args["end_time"])
+            self._to.end_run(run_id, status, args["end_time"])
         elif status:
             self._client.update_run(run_id, status=status)
 

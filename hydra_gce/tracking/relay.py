@@ -304,7 +304,7 @@ class Relay:
         if not open_still and (status == "FINISHED" or run.role == "run"):
             return
         end_time = int(ended * 1000) if open_still or not info.end_time else info.end_time
-        to.call("end a run", lambda: to.client.set_terminated(run.run_id, status, end_time))
+        to.end_run(run.run_id, status, end_time)
 
     def _set_tags(self, to: Destination, run: KnownRun, tags: Mapping[str, str]) -> None:
         from mlflow.entities import RunTag

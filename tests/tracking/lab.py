@@ -109,8 +109,8 @@ class Scribe:
         return self._machine.status(state)
 
 
-def run_program(script: Path, environment: dict[str, str], cwd: Path) -> None:
-    """Runs a program as a process that has nothing of ours in its environment but ``environment``."""
+def run_program(script: Path, environment: dict[str, str], cwd: Path) -> str:
+    """Runs a program with nothing of ours in its environment but ``environment``; gives what it said on stderr."""
     own = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
     own |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
     result = subprocess.run(
@@ -123,6 +123,7 @@ def run_program(script: Path, environment: dict[str, str], cwd: Path) -> None:
         check=False,
     )
     assert result.returncode == 0, result.stderr
+    return result.stderr
 
 
 def run_on_vm(script: Path, bucket: Bucket, directory: Path, num: int, attempt: int) -> Machine:

@@ -53,7 +53,8 @@ def attempt(directory: Path, number: int, earlier: dict[str, str] | None = None)
     script.write_text(PROGRAM)
     if earlier:
         (directory / "earlier.json").write_text(json.dumps(earlier))
-    run_program(script, variables(directory / "tracking", SWEEP, 3, number), directory)
+    said = run_program(script, variables(directory / "tracking", SWEEP, 3, number), directory)
+    assert "database tables" not in said
     verify(directory / "tracking" / FILE_NAME)
     ids: dict[str, str] = json.loads((directory / "ids.json").read_text())
     return ids
