@@ -90,18 +90,12 @@ def _take(
             " Leave out what the program does not need with hydra.launcher.code.exclude (patterns as in"
             " .gitignore); send data with hydra.launcher.data."
         )
-    if total > (limit_bytes // 5 if warn_bytes is None else warn_bytes):
+    if total > warn_bytes:
         notes.append(
             f"The code has {_size(total)}. {_named(largest)} hydra.launcher.code.exclude leaves files out."
         )
-    try:
-        members = _hashed(members, cache_dir)
-        sha256, path = _archived(members, cache_dir / "code")
-    except OSError as error:
-        raise ConfigError(
-            f"The code below {root} cannot be packed: {error}. Name the file in"
-            " hydra.launcher.code.exclude, or make it readable."
-        ) from error
+    members = _hashed(members, cache_dir)
+    sha256, path = _archived(members, cache_dir / "code")
     name = f"code/{sha256}.tar.gz"
     return Snapshot(sha256, path, len(members), total, largest, name, notes, tuple(members))
 
