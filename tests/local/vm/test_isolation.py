@@ -70,6 +70,14 @@ def test_only_the_environment_is_shown_where_it_lies_inside_a_project(guests: An
 
 
 @pytest.mark.usefixtures("namespaces")
+def test_an_environment_that_is_reached_through_links_runs(guests: Any, tmp_path: Path) -> None:
+    environment_in(tmp_path / "project")
+    (tmp_path / "links").symlink_to("project")
+    python = str(tmp_path / "links/.venv/bin/python")
+    assert guests.output(f"{python} -c 'import ssl; print(1 + 1)'", python=python) == ["2"]
+
+
+@pytest.mark.usefixtures("namespaces")
 def test_a_link_that_a_guest_leaves_on_its_disk_leads_nowhere_on_this_machine(
     guests: Any, tmp_path: Path
 ) -> None:

@@ -236,6 +236,22 @@ def test_a_guest_whose_first_process_is_killed_has_crashed(guests: Any, isolatio
     assert processes_of(machine) == []
 
 
+def test_nothing_is_left_where_hypervisor_and_first_process_die_at_once(
+    guests: Any, isolation: Isolation
+) -> None:
+    machine = guests.boot(DAEMON)
+    guests.says(machine, "startup-script: running")
+    first = json.loads((machine.directory / "state.json").read_text())["first"]
+    hypervisor = hypervisor_of(machine)
+    for pid in (hypervisor, first):
+        os.kill(pid, signal.SIGSTOP)
+    for pid in (first, hypervisor):
+        os.kill(pid, signal.SIGKILL)
+    guests.wait_until(lambda: not machine.running())
+    machine.delete()
+    gone(guests, machine)
+
+
 def test_the_startup_script_speaks_soon_after_power_on(guests: Any, isolation: Isolation) -> None:
     machine = guests.create("echo first words; sleep 1000")
     taken = []
