@@ -26,7 +26,7 @@ class VM:
     # Where it may go; wildcards allowed ("us-central1-*"). Both empty: wherever it is cheapest.
     zones: list[str] = field(default_factory=list)
     regions: list[str] = field(default_factory=list)
-    # An image, or a family as "project/family". null: Ubuntu, or a Deep Learning VM image where there is a GPU.
+    # An image, or a family as "project/family". null: Debian 12, or a Deep Learning VM image where there is a GPU.
     image: str | None = None
     # The boot disk. disk_type null: pd-balanced, or hyperdisk-balanced where the machine takes nothing else.
     disk_gb: int = 50
@@ -38,6 +38,7 @@ class VM:
     external_ip: bool = True
     # The account that the VM acts as. null: the project's default Compute Engine account.
     service_account: str | None = None
+    # What that account may be used for, besides what its roles allow.
     scopes: list[str] = field(default_factory=lambda: ["https://www.googleapis.com/auth/cloud-platform"])
     # Network tags, labels and metadata to add.
     tags: list[str] = field(default_factory=list)
