@@ -96,7 +96,7 @@ def resolve(
         if source and source.is_relative_to(root)
         else str(source or "none")
     )
-    return Resolution(environment, name, _paths(root), asked.notes)
+    return Resolution(environment, name, _paths(root), [*asked.notes, *_other_python(minor)])
 
 
 def upload(bucket: Bucket, environment: Environment) -> str:
@@ -116,6 +116,16 @@ def _minor(python: str | None) -> str:
             " it out for the laptop's."
         )
     return match[1]
+
+
+def _other_python(minor: str) -> list[str]:
+    laptops = _minor(None)
+    if minor == laptops:
+        return []
+    return [
+        f"The VM runs Python {minor} and this laptop {laptops}: a function that is pickled by value, such as one of a"
+        " notebook, cannot be read by another minor version."
+    ]
 
 
 def _source(root: Path, requirements: str | None, extras: Sequence[str]) -> Path | None:

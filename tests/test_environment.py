@@ -145,6 +145,11 @@ def test_python_is_asked_for_by_its_minor_version(root: Path, written: str, mino
     assert resolved(root, python=written).environment.python == minor
 
 
+def test_another_python_than_the_laptops_is_noted(root: Path) -> None:
+    assert not resolved(root).notes
+    assert "pickled by value" in resolved(root, python="3.9").notes[0]
+
+
 def test_a_python_that_is_none_is_refused(root: Path) -> None:
     with pytest.raises(ConfigError, match=r"hydra\.launcher\.env\.python=3\.x"):
         resolved(root, python="3.x")

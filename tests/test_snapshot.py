@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -52,6 +53,9 @@ class StorageBucket:
 
     def blob(self, name: str) -> Blob:
         return Blob(self, name)
+
+    def opened(self) -> Bucket:
+        return Bucket(cast(Any, self))
 
     def stored(self, name: str) -> bytes:
         return self.objects[f"hydra-gce/{name}"]
@@ -213,6 +217,11 @@ def test_a_snapshot_over_its_limit_names_the_largest_files_and_the_field(
         take(repository, [], [], 4000, cache)
 
 
+def test_a_root_that_is_no_directory_names_its_field(tmp_path: Path, cache: Path) -> None:
+    with pytest.raises(ConfigError, match=r"hydra\.launcher\.code\.root: .*nowhere is no directory"):
+        code(tmp_path / "nowhere", cache)
+
+
 def test_a_large_snapshot_is_noted_and_goes_through(repository: Path, cache: Path) -> None:
     write(repository / "huge.dat", "x" * 5000)
     taken = take(repository, [], [], 10_000, cache, warn_bytes=4000)
@@ -333,7 +342,7 @@ def test_an_archive_that_was_cut_short_is_refused(repository: Path, tmp_path: Pa
 def test_upload_happens_once(repository: Path, cache: Path) -> None:
     bucket = StorageBucket()
     taken = code(repository, cache)
-    assert upload(Bucket(bucket), taken) == upload(Bucket(bucket), taken) == f"code/{taken.sha256}.tar.gz"
+    assert upload(bucket.opened(), taken) == upload(bucket.opened(), taken) == f"code/{taken.sha256}.tar.gz"
     assert bucket.uploads == 1
 
 
@@ -345,7 +354,7 @@ def test_a_data_folder_unpacks_beside_its_own_place(tmp_path: Path, cache: Path)
     (data / "loop").symlink_to(".")
     bucket = StorageBucket()
     taken = take_data(data, cache)
-    assert upload(Bucket(bucket), taken) == f"data/{taken.sha256}.tar.gz"
+    assert upload(bucket.opened(), taken) == f"data/{taken.sha256}.tar.gz"
     assert not taken.archive.exists(), "a second copy of a data set stays on nobody's laptop"
     arrived = tmp_path / "arrived.tar.gz"
     arrived.write_bytes(bucket.stored(taken.object))
@@ -357,7 +366,7 @@ def test_a_data_folder_unpacks_beside_its_own_place(tmp_path: Path, cache: Path)
 def test_a_data_file_keeps_its_name(tmp_path: Path, cache: Path) -> None:
     taken = take_data(write(tmp_path / "table.csv", "1,2"), cache)
     bucket = StorageBucket()
-    upload(Bucket(bucket), taken)
+    upload(bucket.opened(), taken)
     (tmp_path / "a.tar.gz").write_bytes(bucket.stored(taken.object))
     extract(tmp_path / "a.tar.gz", tmp_path / "vm", taken.sha256)
     assert (tmp_path / "vm" / "table.csv").read_text() == "1,2"
@@ -380,7 +389,7 @@ def test_data_that_changes_while_it_is_packed_is_not_sent(tmp_path: Path, cache:
     write(tmp_path / "set" / "a", "after!")
     bucket = StorageBucket()
     with pytest.raises(ConfigError, match="changed while it was packed"):
-        upload(Bucket(bucket), taken)
+        upload(bucket.opened(), taken)
     assert not bucket.objects
 
 

@@ -16,7 +16,7 @@ exec > >(trap '' HUP INT TERM; exec tee "$console") 2>&1
 trap 'going_down=1' TERM
 
 read -r -d '' program <<'PYTHON'
-import hashlib, http.client, json, os, shutil, sys, time, urllib.error, urllib.parse, urllib.request, zipfile
+import hashlib, http.client, json, os, re, sys, time, urllib.error, urllib.parse, urllib.request, zipfile
 
 METADATA = "http://%s/computeMetadata/v1/" % os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
 STORAGE = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com").rstrip("/")
@@ -41,7 +41,7 @@ def answer_of(url, what, headers, opener=urllib.request.urlopen, **request):
                 return answer.read()
         except urllib.error.HTTPError as error:
             if pause is None or error.code not in (408, 429) and error.code < 500:
-                said = " ".join(error.read(300).decode(errors="replace").split())
+                said = " ".join(re.sub("<[^>]*>", " ", error.read(500).decode(errors="replace")).split())[:200]
                 raise Refused("%s: HTTP %d %s" % (what, error.code, said))
         except (OSError, http.client.HTTPException) as error:
             if pause is None:
@@ -49,9 +49,8 @@ def answer_of(url, what, headers, opener=urllib.request.urlopen, **request):
         time.sleep(pause)
 
 
-def metadata(path):
-    headers = {"Metadata-Flavor": "Google"}
-    return json.loads(answer_of(METADATA + path, "the metadata server", headers, DIRECT.open).decode())
+def metadata(path, what="the metadata server"):
+    return json.loads(answer_of(METADATA + path, what, {"Metadata-Flavor": "Google"}, DIRECT.open).decode())
 
 
 class Machine:
@@ -62,8 +61,8 @@ class Machine:
             tree["project"]["projectId"], tree["instance"]["zone"].split("/")[-1], self.name,
         )
         self.attributes = tree["instance"].get("attributes", {})
-        token = metadata("instance/service-accounts/default/token")["access_token"]
-        self.headers = {"Authorization": "Bearer " + token}
+        token = metadata("instance/service-accounts/default/token", "the token of this VM's service account")
+        self.headers = {"Authorization": "Bearer " + token["access_token"]}
 
     def attribute(self, name):
         if not self.attributes.get(name):
@@ -106,7 +105,7 @@ def unpacked(machine, name):
     if not os.path.isdir(path):
         content = machine.fetch(name)
         part = "%s.%d.part" % (path, os.getpid())
-        os.makedirs(part)
+        os.makedirs(part, exist_ok=True)
         with open(os.path.join(part, ".whl"), "wb") as file:
             file.write(content)
         with zipfile.ZipFile(file.name) as wheel:

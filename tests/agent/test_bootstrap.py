@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -50,6 +51,12 @@ def launcher(tmp_path: Path) -> Path:
         "path = os.environ.get('LD_LIBRARY_PATH')\n"
         "told = {'python': sys.executable, 'tinything': tinything and tinything.version, 'libraries': path}\n"
         "print('agent ' + json.dumps(told))\n"
+        "if os.environ.get('AGENT_WAITS'):\n"
+        "    import signal\n"
+        "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
+        "    print('agent waits', flush=True)\n"
+        "    signal.sigwait({signal.SIGTERM})\n"
+        "    print('agent has saved', flush=True)\n"
         "sys.exit(int(os.environ.get('AGENT_EXIT', '0')))\n"
     )
     return folder
@@ -377,7 +384,7 @@ def want(cloud: Cloud, requirements: str) -> str:
     return put(cloud, "environment", "environments", ".json", json.dumps(content).encode())
 
 
-def start(cloud: Cloud, prefix: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def power_on(cloud: Cloud, prefix: Path, **environment: str) -> subprocess.Popen[str]:
     guest = guest_environment(
         prefix,
         GCE_METADATA_HOST=cloud.address,
@@ -385,14 +392,20 @@ def start(cloud: Cloud, prefix: Path, **environment: str) -> subprocess.Complete
         CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE=f"http://{cloud.address}/compute/v1/",
         **environment,
     )
-    return subprocess.run(
+    return subprocess.Popen(
         ["bash", str(AGENT / "startup.sh")],
         env=guest,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        start_new_session=True,
     )
+
+
+def start(cloud: Cloud, prefix: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    machine = power_on(cloud, prefix, **environment)
+    console, _ = machine.communicate(timeout=120)
+    return subprocess.CompletedProcess(machine.args, machine.returncode, console)
 
 
 BOOT_REPORT = "hydra-gce/sweeps/calm-otter/boot/vm-1"
@@ -458,6 +471,21 @@ def test_an_agent_that_dies_takes_its_vm_along(cloud: Cloud, tmp_path: Path, ind
         cloud.objects[BOOT_REPORT].decode().splitlines()[-1].startswith("hydra-gce: ended with exit code 3")
     )
     assert cloud.deleted == [INSTANCE]
+
+
+def test_a_shutdown_is_no_failure_and_the_agent_can_write_to_its_end(
+    cloud: Cloud, tmp_path: Path, index: Path
+) -> None:
+    bake(tmp_path / "prefix", index, "tinything==1.0")
+    want(cloud, "tinything==1.0")
+    machine = power_on(cloud, tmp_path / "prefix", AGENT_WAITS="1", AGENT_EXIT="1")
+    assert machine.stdout is not None
+    assert any(line == "agent waits\n" for line in machine.stdout)
+    os.killpg(machine.pid, signal.SIGTERM)
+    console, _ = machine.communicate(timeout=60)
+    assert "agent has saved" in console
+    assert not cloud.deleted
+    assert BOOT_REPORT not in cloud.objects
 
 
 def test_an_object_that_is_not_what_its_name_says_is_not_used(cloud: Cloud, tmp_path: Path) -> None:
