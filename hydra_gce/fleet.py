@@ -20,6 +20,7 @@ from hydra_gce.errors import ConfigError
 from hydra_gce.machines import Candidate, cost
 from hydra_gce.refusals import Reach, Refusal, judge
 from hydra_gce.request import SWEEP_LABEL, Order, to_message
+from hydra_gce.unreachable import UNREACHABLE
 
 _PARALLEL_INSERTS = 8
 _REFUSAL_KEPT_S = 60.0
@@ -186,6 +187,8 @@ class Fleet:
             )
         except GoogleAPICallError as error:
             return judge(_reason(error), error.message, error.code)
+        except UNREACHABLE as error:  # the request may have been carried out: the same one again tells
+            return Refusal(type(error).__name__, str(error), Reach.ATTEMPT)
         if operation.error.errors:
             first = operation.error.errors[0]
             return judge(first.code, first.message)

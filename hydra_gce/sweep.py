@@ -39,6 +39,7 @@ from hydra_gce.names import sweep_name
 from hydra_gce.playback import Playback
 from hydra_gce.request import Order
 from hydra_gce.settings import Settings
+from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
 from hydra_gce.worktree import git_state
@@ -50,6 +51,7 @@ DEFAULT_MACHINE_TYPE = "e2-standard-2"
 
 _TICK_S = (0.25, 2.0)
 _PARALLEL_UPLOADS = 8
+_INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Sweep:
     task_function: TaskFunction
     _identity: Identity | None = None
     _news: list[tuple[float, str]] = field(default_factory=list)
+    _unreachable: bool = False
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         """Runs one batch, a VM for each point, and returns what Hydra expects, in the points' order."""
@@ -177,11 +180,11 @@ class Sweep:
         try:
             with interrupts:
                 while not watch.done:
-                    watch.tick()
+                    self._tick(watch)
                     playback.tick()
                     display.update(self._view(batch, watch, playback))
                     time.sleep(_pause(time.time() - batch.identity.started))
-        except BaseException:
+        except BaseException as error:
             if interrupts.keep:
                 self._tell(
                     f"the VMs go on; see them with: hydra-gce ls; end them with: hydra-gce down {names.sweep}"
@@ -191,6 +194,8 @@ class Sweep:
                 left = delete_all(batch.backend, names.sweep)
                 self._tell(left)
             display.close(self._view(batch, watch, playback))
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(_INTERRUPTED) from None  # all is said: no traceback
             raise
         finally:
             watch.close()
@@ -205,6 +210,17 @@ class Sweep:
         if uncollected:
             raise CollectError("\n".join(str(error) for error in uncollected))
         return [track.collected.job_return for track in watch.tracks.values() if track.collected is not None]
+
+    def _tick(self, watch: Watch) -> None:
+        """A network that is away for a while, or a laptop that slept, is no reason to end a sweep."""
+        try:
+            watch.tick()
+        except UNREACHABLE as error:
+            if not self._unreachable:
+                self._tell(f"Google Cloud cannot be reached ({type(error).__name__}); the VMs go on, and so does this")
+            self._unreachable = True
+        else:
+            self._unreachable = False
 
     def _relay(self, batch: Batch) -> Relay | None:
         if self.settings.tracking.mode == "none":

@@ -25,6 +25,7 @@ from hydra_gce.jobs import Failure, JobResult, JobSpec, JobState, JobStatus
 from hydra_gce.mirror import Mirror, read_manifest, restore
 from hydra_gce.tracking.environment import variables
 from hydra_gce.tracking.journal import JournalParts, latest
+from hydra_gce.unreachable import UNREACHABLE
 
 log = logging.getLogger(__name__)
 
@@ -188,12 +189,9 @@ class Attempt:
 
 
 def write_status(bucket: Bucket, names: SweepNames, status: JobStatus) -> None:
-    from google.api_core.exceptions import GoogleAPIError
-    from requests.exceptions import RequestException
-
     try:
         bucket.write(names.status(status.num), b"", metadata=status.to_metadata())
-    except (GoogleAPIError, RequestException):
+    except UNREACHABLE:
         log.exception("the status of job %s could not be written", status.num)
 
 
