@@ -119,7 +119,7 @@ def run_program(script: Path, environment: dict[str, str], cwd: Path) -> str:
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -85,7 +85,7 @@ def test_several_processes_share_a_journal(path: Path) -> None:
     for writer in writers:
         writer.start()
     for writer in writers:
-        writer.join(60)
+        writer.join(200)
     assert [writer.exitcode for writer in writers] == [0, 0, 0]
     assert verify(path) == 600
 
@@ -103,7 +103,7 @@ def test_a_forked_process_does_not_write_between_its_parents_lines(path: Path) -
     child = context.Process(target=write)
     child.start()
     write()
-    child.join(60)
+    child.join(200)
     assert child.exitcode == 0
     assert verify(path) == 601
 
