@@ -26,6 +26,9 @@ class Limits:
             except OSError as error:
                 os.write(2, f"hydra-gce: this VM runs without the limits of {group}: {error}\n".encode())
 
+    def exist(self) -> bool:
+        return any(os.path.isdir(group) for group in self.groups)
+
     def remove(self) -> None:
         """Removes the groups; those that still hold a dying process stay, and are removed by the next call."""
         for group in self.groups:

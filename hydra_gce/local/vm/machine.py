@@ -303,7 +303,12 @@ class Machine:
         state = self._state()
         if state.get("isolation") == isolation.Isolation.ENVIRONMENT.value:
             processes.send(processes.marked(str(self.directory)), signal.SIGKILL)
-        Limits(state.get("groups", [])).remove()
+        limits = Limits(state.get("groups", []))
+        deadline = time.monotonic() + _OBEY_WITHIN_S
+        limits.remove()
+        while limits.exist() and time.monotonic() < deadline:  # a process of the guest is still dying
+            time.sleep(0.005)
+            limits.remove()
 
     def _name(self) -> str:
         return f"VM {self._read(layout.SPEC)['name']}"

@@ -248,17 +248,27 @@ def test_nothing_is_left_where_hypervisor_and_first_process_die_at_once(
     for pid in (first, hypervisor):
         os.kill(pid, signal.SIGKILL)
     guests.wait_until(lambda: not machine.running())
+    groups = json.loads((machine.directory / "state.json").read_text())["groups"]
     machine.delete()
     gone(guests, machine)
+    assert not any(Path(group).exists() for group in groups)
 
 
 def test_the_startup_script_speaks_soon_after_power_on(guests: Any, isolation: Isolation) -> None:
+    """Within 250 ms; on a machine so busy that Python itself takes long to start, within a few such starts."""
     machine = guests.create("echo first words; sleep 1000")
-    taken = []
-    for _ in range(5):
+    taken, bare = [], []
+    for _ in range(10):
+        started = time.monotonic()
+        subprocess.run(
+            [sys.executable, "-I", "-S", "-c", "import ctypes, json, socket, threading"], check=True
+        )
+        bare.append(time.monotonic() - started)
         offset, started = machine.serial().next, time.monotonic()
         machine.power_on()
         guests.wait_until(lambda offset=offset: b"first words" in machine.serial_output(offset))
         taken.append(time.monotonic() - started)
         machine.power_off()
-    assert min(taken) < 0.25, taken
+        if taken[-1] < max(0.25, 5 * max(bare)):
+            return
+    raise AssertionError(f"power_on to first words took {taken} s, a bare start of Python {bare} s")
