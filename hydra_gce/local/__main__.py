@@ -106,7 +106,6 @@ def environment(running: Running) -> dict[str, str]:
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{running.storage}/storage/v1/",
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",
         "CLOUDSDK_CORE_PROJECT": PROJECT,
-        "CLOUDSDK_CORE_DISABLE_PROMPTS": "1",
         "CLOUDSDK_COMPUTE_REGION": "us-central1",
         "CLOUDSDK_COMPUTE_ZONE": "us-central1-a",
         "GOOGLE_CLOUD_PROJECT": PROJECT,

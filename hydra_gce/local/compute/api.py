@@ -29,7 +29,22 @@ _WIRE_NAME = {
 }
 # Parameters that every method of a Google API takes.
 _EVERYWHERE = frozenset(
-    ["$.xgafv", "access_token", "alt", "$alt", "callback", "fields", "key", "oauth_token", "prettyPrint", "quotaUser", "uploadType", "upload_protocol", "userIp", "trace"]
+    [
+        "$.xgafv",
+        "access_token",
+        "alt",
+        "$alt",
+        "callback",
+        "fields",
+        "key",
+        "oauth_token",
+        "prettyPrint",
+        "quotaUser",
+        "uploadType",
+        "upload_protocol",
+        "userIp",
+        "trace",
+    ]
 )
 _SNAKE = re.compile(r"(?<!^)(?=[A-Z])")
 
@@ -141,7 +156,9 @@ def _read_integer(kind: str, value: Any, path: str) -> int | str:
     number: int | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         number = value
-    elif (isinstance(value, float) and value.is_integer()) or (isinstance(value, str) and re.fullmatch(r"-?\d{1,20}", value)):
+    elif (isinstance(value, float) and value.is_integer()) or (
+        isinstance(value, str) and re.fullmatch(r"-?\d{1,20}", value)
+    ):
         number = int(value)
     bits = _INTEGERS[kind]
     low, high = (0, 2**bits) if kind.startswith("u") else (-(2 ** (bits - 1)), 2 ** (bits - 1))

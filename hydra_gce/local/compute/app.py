@@ -17,6 +17,7 @@ from werkzeug.wrappers import Response
 
 from hydra_gce.local.compute import (
     api,
+    batch,
     disks,
     images,
     instances,
@@ -123,6 +124,8 @@ class ComputeApp:
     def answer(self, http: HttpRequest) -> Response:
         """The answer to a request; never raises."""
         try:
+            if http.path == batch.PATH:
+                return batch.answer_batch(http, self.answer)
             body = self._call(http)
         except ApiError as error:
             return _json(error.body(), error.code)
@@ -146,7 +149,7 @@ class ComputeApp:
         request = Request(endpoint, dict(path), query, body)
         if method.verb == "GET" or "requestId" not in method.query:
             return METHODS[endpoint](self._cloud, request)
-        with self._cloud.lock:
+        with self._cloud.lock, self._cloud.store.transaction():
             return self._change(request)
 
     def _change(self, request: Request) -> Any:

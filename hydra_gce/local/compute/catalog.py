@@ -84,36 +84,36 @@ class Catalog:
     @cached_property
     def zones(self) -> list[str]:
         """All zones, sorted."""
-        return sorted(row["zone"] for row in _rows("zones.csv"))
+        return sorted(zone for zones in self.regions.values() for zone in zones)
 
     @cached_property
     def regions(self) -> dict[str, list[str]]:
         """All regions with their zones."""
         regions: dict[str, list[str]] = {}
-        for row in _rows("zones.csv"):
+        for row in (*_rows("zones.csv"), *_rows("newer-zones.csv")):
             regions.setdefault(row["region"], []).append(row["zone"])
         return {name: sorted(regions[name]) for name in sorted(regions)}
 
     def machine_types(self, zone: str) -> list[MachineType]:
         """The predefined types of a zone, sorted by name."""
-        region = zone.rsplit("-", 1)[0]
-        return [kind for kind, regions in _machine_types().values() if region in regions]
+        offered = (kind for kind, regions in _machine_types().values() if _region(zone) in regions)
+        return [kind for kind in offered if kind.gpu is None or _has_gpu(zone, kind.gpu)]
 
     def machine_type(self, zone: str, name: str) -> MachineType | None:
         """A predefined or custom type; None if the zone has none of that name. Raises `UnknownCustomType`."""
         predefined = _machine_types().get(name)
-        region = zone.rsplit("-", 1)[0]
         if predefined is not None:
-            return predefined[0] if region in predefined[1] else None
+            kind, regions = predefined
+            here = _region(zone) in regions and (kind.gpu is None or _has_gpu(zone, kind.gpu))
+            return kind if here else None
         custom = _CUSTOM.fullmatch(name)
-        if custom is None or not self._has_family(region, custom["family"] or "n1"):
+        if custom is None or not self._has_family(_region(zone), custom["family"] or "n1"):
             return None
         return _custom(name, custom)
 
     def accelerators(self, zone: str) -> list[str]:
         """The accelerator types of a zone, sorted."""
-        region = zone.rsplit("-", 1)[0]
-        return sorted(name for name, regions in _accelerators().items() if region in regions)
+        return sorted(name for name in _accelerators() if _has_gpu(zone, name))
 
     def most_cards(self, accelerator: str) -> int:
         """How many cards of that type one VM may have."""
@@ -170,6 +170,25 @@ def _read_machine_types() -> Iterator[tuple[str, tuple[MachineType, frozenset[st
 @cache
 def _accelerators() -> dict[str, frozenset[str]]:
     return {row["name"]: frozenset(row["regions"].split()) for row in _rows("accelerator-types.csv")}
+
+
+@cache
+def _gpu_zones() -> dict[str, frozenset[str]]:
+    """The zones of an accelerator, where they are known; GPUs are in some zones of their regions only."""
+    names = {row["gpu"]: row["accelerator"] for row in _rows("gpus.csv")}
+    zones: dict[str, set[str]] = {}
+    for row in _rows("gpu-zones.csv"):
+        zones.setdefault(names[row["gpu"]], set()).add(row["zone"])
+    return {name: frozenset(known) for name, known in zones.items()}
+
+
+def _has_gpu(zone: str, accelerator: str) -> bool:
+    known = _gpu_zones().get(accelerator.removesuffix("-vws"))
+    return zone in known if known is not None else _region(zone) in _accelerators()[accelerator]
+
+
+def _region(zone: str) -> str:
+    return zone.rsplit("-", 1)[0]
 
 
 def _built_in_gpu(name: str, cpus: int) -> tuple[str | None, int]:

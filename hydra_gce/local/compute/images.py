@@ -14,6 +14,8 @@ from hydra_gce.local.compute.names import BASE, fingerprint, is_name, link, pars
 from hydra_gce.local.compute.request import Request
 from hydra_gce.local.store import Resource
 
+# gcloud names a family through the view that a zone has of it: `zones/-/imageFamilyViews/debian-12`.
+_FAMILIES = ("images/family", "imageFamilyViews")
 _SOURCES = ("sourceDisk", "sourceImage", "sourceSnapshot", "rawDisk")
 
 
@@ -80,12 +82,12 @@ def newest_of_family(cloud: Cloud, project: str, family: str) -> Resource:
 def resolve(cloud: Cloud, project: str, reference: str, field: str) -> Resource:
     """The image that `sourceImage` names: a link to an image or a family, full or partial."""
     target = parse_link(reference)
-    if target is None or target.collection not in ("images", "images/family"):
+    if target is None or target.collection not in ("images", *_FAMILIES):
         raise invalid_value(field, reference, "The URL is malformed.")
     owner = target.project or project
     images = _images(cloud, owner)
     found = [image for image in images if target.collection == "images" and image.name == target.name]
-    if target.collection == "images/family":
+    if target.collection in _FAMILIES:
         found = [image for image in images if image.body.get("family") == target.name]
     if not found:
         raise invalid_value(field, reference, "The referenced image resource cannot be found.")

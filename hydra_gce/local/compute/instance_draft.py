@@ -61,7 +61,7 @@ def draft_instance(cloud: Cloud, project: str, zone: str, given: Json, field: st
         "machineType": link(project, scope, "machineTypes", kind.name),
         "metadata": read_metadata(given.get("metadata", {}), f"{field}.metadata"),
         "networkInterfaces": attached_interfaces(
-            project, zone, str(body["id"]), given.get("networkInterfaces", []), field
+            cloud, project, zone, given.get("networkInterfaces", []), field
         ),
         "reservationAffinity": given.get(
             "reservationAffinity", {"consumeReservationType": "ANY_RESERVATION"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.errors import ApiError, Json, already_exists, invalid, invalid_value, required
 from hydra_gce.local.compute.instance_draft import draft_instance, read_tags
@@ -50,12 +52,19 @@ def bulk_insert(cloud: Cloud, request: Request) -> Json:
     properties = request.body.get("instanceProperties", {})
     zone = request.path["zone"]
     target = _zone_target(cloud, request)
-    with cloud.store.transaction():
-        for name in names:
-            body = {**_qualified(properties, request.project, zone), "name": name}
-            instance = _write_draft(cloud, request, body, "resource.instanceProperties")
-            cloud.operations.begin(request.project, request.scope, "insert", instance, "instances.insert")
-    return request.begin(cloud, request.scope, "bulkInsert", target, "nothing")
+    group: Json = {"operationGroupId": str(uuid.UUID(int=cloud.rng.getrandbits(128), version=4))}
+    begin = cloud.operations.begin
+    for name in names:
+        body = {**_qualified(properties, request.project, zone), "name": name}
+        instance = _write_draft(cloud, request, body, "resource.instanceProperties")
+        begin(request.project, request.scope, "insert", instance, "instances.insert", extra=group)
+    group["instancesBulkInsertOperationMetadata"] = {
+        "perLocationStatus": {request.scope: {"status": "DONE", "targetVmCount": len(names)}}
+    }
+    request_id = request.request_id
+    return begin(
+        request.project, request.scope, "bulkInsert", target, "nothing", request_id=request_id, extra=group
+    )
 
 
 def delete(cloud: Cloud, request: Request) -> Json:
@@ -178,10 +187,9 @@ def _write_draft(cloud: Cloud, request: Request, body: Json, field: str) -> Reso
     ):
         raise already_exists(f"projects/{request.project}/{request.scope}/instances/{name}")
     draft = draft_instance(cloud, request.project, zone, body, field)
-    with cloud.store.transaction():
-        cloud.store.put(draft.instance)
-        for disk in draft.disks:
-            cloud.store.put(disk)
+    cloud.store.put(draft.instance)
+    for disk in draft.disks:
+        cloud.store.put(disk)
     return draft.instance
 
 

@@ -257,16 +257,18 @@ class Lifecycle:
             return
         ended = machine.exit()
         reason = "crashed" if ended is None else str(ended.reason.value)
-        current = self._cloud.store.get("instances", instance.project, instance.scope, instance.name)
-        if current is None or current.body["status"] != "RUNNING":
-            return
-        _log.info("%s is off: %s", instance.path, reason)
+        with self._cloud.lock, self._cloud.store.transaction():
+            current = self._cloud.store.get("instances", instance.project, instance.scope, instance.name)
+            if current is not None and current.body["status"] == "RUNNING":
+                _log.info("%s is off: %s", instance.path, reason)
+                self._ended(current, reason)
+
+    def _ended(self, instance: Resource, reason: str) -> None:
         delete = deletes_at_end(instance.body["scheduling"])
         if reason == "guest-shutdown":
             self._event(instance, "guestTerminate", "Instance terminated by guest OS shutdown.")
             self._begin_end(instance, "stop", delete=False)
         elif reason == "max-run-duration":
-            self._event(instance, "scheduledTermination", "Instance reached its maximum run duration.")
             self._begin_end(instance, "delete" if delete else "stop", delete=delete)
         else:
             self._event(instance, "hostError", "Instance terminated by Compute Engine.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hydra_gce.local.compute.cloud import Cloud
-from hydra_gce.local.compute.errors import Json, invalid_value, not_found
+from hydra_gce.local.compute.errors import Json, invalid, invalid_value, not_found
 from hydra_gce.local.compute.listing import aggregated, page
 from hydra_gce.local.compute.names import fingerprint, link, parse_link, region_of, stable_id
 from hydra_gce.local.compute.request import Request
@@ -54,27 +54,28 @@ def aggregate_subnetworks(cloud: Cloud, request: Request) -> Json:
     )
 
 
-def attached_interfaces(
-    project: str, zone: str, instance_id: str, given: list[Json], field: str
-) -> list[Json]:
+def attached_interfaces(cloud: Cloud, project: str, zone: str, given: list[Json], field: str) -> list[Json]:
     """`networkInterfaces` of a new instance. Raises 400 for a network that is not there."""
     if not given:
         raise invalid_value(f"{field}.networkInterfaces", "", "At least one network interface is required.")
-    return [_interface(project, zone, instance_id, index, one, field) for index, one in enumerate(given)]
+    used = _used_addresses(cloud, project)
+    return [_interface(cloud, project, zone, index, one, field, used) for index, one in enumerate(given)]
 
 
-def _interface(project: str, zone: str, instance_id: str, index: int, given: Json, field: str) -> Json:
+def _interface(
+    cloud: Cloud, project: str, zone: str, index: int, given: Json, field: str, used: set[str]
+) -> Json:
     where = f"{field}.networkInterfaces[{index}]"
     _check_reference(given.get("network"), "networks", f"{where}.network", "network")
     _check_reference(given.get("subnetwork"), "subnetworks", f"{where}.subnetwork", "subnetwork")
     region = region_of(zone)
-    number = int(instance_id) + index * 7_919
+    internal = given.get("networkIP") or _free_address(f"10.{_subnet(cloud, region)}", 16, used)
     interface: Json = {
         "kind": "compute#networkInterface",
-        "fingerprint": fingerprint([instance_id, index]),
+        "fingerprint": fingerprint([zone, internal]),
         "name": f"nic{index}",
         "network": link(project, "global/networks", _NETWORK),
-        "networkIP": given.get("networkIP", f"10.128.{number // 250 % 15}.{2 + number % 250}"),
+        "networkIP": internal,
         "stackType": "IPV4_ONLY",
         "subnetwork": link(project, "regions", region, "subnetworks", _NETWORK),
     }
@@ -82,18 +83,42 @@ def _interface(project: str, zone: str, instance_id: str, index: int, given: Jso
         interface["nicType"] = given["nicType"]
     configs = given.get("accessConfigs", [])
     if configs:
-        interface["accessConfigs"] = [_access_config(number, one) for one in configs]
+        interface["accessConfigs"] = [_access_config(one, used) for one in configs]
     return interface
 
 
-def _access_config(number: int, given: Json) -> Json:
+def _access_config(given: Json, used: set[str]) -> Json:
     return {
         "kind": "compute#accessConfig",
         "name": given.get("name", "External NAT"),
-        "natIP": given.get("natIP", f"203.0.113.{1 + number % 254}"),
+        # 198.18.0.0/15 is set apart for tests (RFC 2544): nobody else can be meant by it.
+        "natIP": given.get("natIP") or _free_address("198.18", 256, used),
         "networkTier": given.get("networkTier", "PREMIUM"),
         "type": given.get("type", "ONE_TO_ONE_NAT"),
     }
+
+
+def _used_addresses(cloud: Cloud, project: str) -> set[str]:
+    used: set[str] = set()
+    for instance in cloud.store.list("instances", project):
+        for interface in instance.body["networkInterfaces"]:
+            used.add(interface["networkIP"])
+            used.update(config.get("natIP", "") for config in interface.get("accessConfigs", []))
+    return used
+
+
+def _free_address(prefix: str, rows: int, used: set[str]) -> str:
+    for row in range(rows):
+        for number in range(2, 254):
+            address = f"{prefix}.{row}.{number}"
+            if address not in used:
+                used.add(address)
+                return address
+    raise invalid(f"IP space of '{prefix}.0.0' is exhausted.")
+
+
+def _subnet(cloud: Cloud, region: str) -> int:
+    return 128 + 2 * list(cloud.catalog.regions).index(region)
 
 
 def _check_reference(reference: str | None, collection: str, field: str, what: str) -> None:
@@ -125,7 +150,7 @@ def _network(cloud: Cloud, project: str) -> Json:
 
 
 def _subnetwork(cloud: Cloud, project: str, region: str) -> Json:
-    number = 128 + 4 * list(cloud.catalog.regions).index(region) // 2
+    number = _subnet(cloud, region)
     return {
         "kind": "compute#subnetwork",
         "id": stable_id(project, "subnetwork", region),

@@ -48,7 +48,9 @@ class Operations:
         self._rng = rng
         self._works: dict[str, Work] = {}
         self._queues: dict[str, deque[Resource]] = {}
+        # Held for moments only, and never while the store is asked: a thread that changes the store may come here.
         self._changed = threading.Condition()
+        self._version = 0
         self._closed = False
 
     def works(self, name: str, work: Work) -> None:
@@ -117,8 +119,6 @@ class Operations:
             "selfLink": link(project, scope, _COLLECTION, name),
         }
         self._store.put(Resource(_COLLECTION, project, scope, name, body, {}))
-        with self._changed:
-            self._changed.notify_all()
 
     def get(self, project: str, scope: str, name: str) -> Resource:
         """An operation by name. Raises 404."""
@@ -130,13 +130,15 @@ class Operations:
     def wait(self, project: str, scope: str, name: str, limit_s: float) -> Json:
         """The operation as soon as it is DONE, or as it is after `limit_s`."""
         deadline = time.monotonic() + limit_s
-        with self._changed:
-            while True:
-                body = self.get(project, scope, name).body
-                left = deadline - time.monotonic()
-                if body["status"] == "DONE" or left <= 0 or self._closed:
-                    return body
-                self._changed.wait(left)
+        while True:
+            with self._changed:
+                version = self._version
+            body = self.get(project, scope, name).body
+            left = deadline - time.monotonic()
+            if body["status"] == "DONE" or left <= 0 or self._closed:
+                return body
+            with self._changed:
+                self._changed.wait_for(lambda seen=version: self._closed or self._version != seen, left)
 
     def delete(self, project: str, scope: str, name: str) -> None:
         """Forget a finished operation. Raises 404, and 400 for one that still runs."""
@@ -173,8 +175,12 @@ class Operations:
     def change(self, resource: Resource, fields: dict[str, Any]) -> None:
         """Change an operation's public fields and wake those who wait."""
         resource.body.update(fields)
+        self._store.put(resource)
+        self._wake()
+
+    def _wake(self) -> None:
         with self._changed:
-            self._store.put(resource)
+            self._version += 1
             self._changed.notify_all()
 
     def _enqueue(self, resource: Resource) -> None:
