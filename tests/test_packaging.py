@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import configparser
 import re
 import shutil
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,14 @@ LOCKS = (
     "requirements-dev.lock",
     "requirements-hydra-next.lock",
 )
+GOOGLE = {
+    "google.cloud.compute_v1.": "google-cloud-compute",
+    "google.cloud.storage.": "google-cloud-storage",
+    "google.api_core.": "google-api-core",
+    "google.protobuf.": "protobuf",
+    "google.oauth2.": "google-auth",
+    "google.auth.": "google-auth",
+}
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
 
 DISCOVER = """
@@ -64,6 +74,47 @@ def declared(*extras: str) -> list[Requirement]:
     lists = [config["options"]["install_requires"]]
     lists += [config["options.extras_require"][extra] for extra in extras]
     return [Requirement(line) for text in lists for line in text.splitlines() if line.strip()]
+
+
+def undeclared(sources: list[str], names: set[str]) -> dict[str, set[str]]:
+    """Modules that the sources import and no distribution of those names brings, with the files that import them."""
+    providers = metadata.packages_distributions()
+    own = {"hydra_gce", "hydra_plugins", "unet", "tests", "bench", "train"}
+    found: dict[str, set[str]] = {}
+    for path in (path for source in sources for path in sorted(ROOT.glob(source))):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for module in _modules_of(node):
+                top = module.partition(".")[0]
+                brought_by = {name.lower().replace("_", "-") for name in providers.get(top, ())}
+                if top == "google":  # a namespace of many distributions
+                    brought_by = {
+                        GOOGLE[next(prefix for prefix in GOOGLE if f"{module}.".startswith(prefix))]
+                    }
+                if top not in sys.stdlib_module_names and top not in own and not brought_by & names:
+                    found.setdefault(next(iter(brought_by), top), set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def _modules_of(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("sources", "extras"),
+    [
+        (["hydra_gce/**/*.py", "hydra_plugins/**/*.py"], []),
+        (["unet/**/*.py", "train.py"], ["train"]),
+        (["tests/**/*.py", "scripts/*.py"], ["train", "dev"]),
+    ],
+    ids=["launcher", "program", "tests"],
+)
+def test_what_is_imported_is_declared(sources: list[str], extras: list[str]) -> None:
+    names = {requirement.name.lower() for requirement in declared(*extras)}
+    assert undeclared(sources, names) == {}
 
 
 @pytest.mark.parametrize("python", PYTHONS)
