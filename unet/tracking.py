@@ -127,6 +127,7 @@ def tracked_run(
 
     It ends as FINISHED, as FAILED with an exception, and as KILLED when the training was preempted.
     """
+    output_dir.mkdir(parents=True, exist_ok=True)
     active, resumed = _start(settings, output_dir / RUN_ID_FILE, run_name)
     run_id = active.info.run_id
     (output_dir / RUN_ID_FILE).write_text(run_id)
