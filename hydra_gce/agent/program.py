@@ -79,6 +79,7 @@ def _write(target: Path, job_return: Any) -> None:
             + (f"\n{text}" if text else " Return numbers, strings, or containers of them.")
         )
         job_return.status = JobStatus.FAILED
+        text = str(job_return._return_value)
         body = cloudpickle.dumps(job_return)
     part = target.with_suffix(".part")
     part.write_bytes(pickle.dumps({"job_return": body, "traceback": text, "failed": bool(text)}))
