@@ -140,7 +140,8 @@ class Sweep:
     ) -> None:
         """A sealed spec and a first status for each job."""
         names, script = identity.names, compose.script()
-        paths = [*compose.import_paths(packed.root), *packed.resolution.paths]
+        below = (str(packed.root / path) for path in packed.resolution.paths)
+        paths = list(dict.fromkeys([*compose.import_paths(packed.root), *below]))
         variables = {
             name: os.environ[name] for name in self.settings.env.pass_variables if name in os.environ
         }

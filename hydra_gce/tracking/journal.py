@@ -208,8 +208,8 @@ class JournalParts:
 def latest(path: Path) -> MetricPoint | None:
     """The newest metric for a line of status, from the journal's end; None where there is none.
 
-    A validation metric that is no loss comes first, then a validation loss, then any other; system metrics
-    never.
+    A validation metric that is no loss comes first, one of a part ("val_iou.cell") after those of the whole, then a
+    validation loss, then any other; system metrics never.
     """
     best: MetricPoint | None = None
     for point in _newest_first(path):
@@ -220,14 +220,16 @@ def latest(path: Path) -> MetricPoint | None:
     return best
 
 
-_BEST_RANK = 2
+_BEST_RANK = 3
 
 
 def _rank(name: str) -> int:
     lower = name.lower()
     if not any(word in lower for word in ("val", "eval", "test")):
         return 0
-    return 1 if "loss" in lower else _BEST_RANK
+    if "loss" in lower:
+        return 1
+    return 2 if any(mark in name for mark in "./") else _BEST_RANK
 
 
 def _newest_first(path: Path) -> Iterable[MetricPoint]:
