@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 _RESET = "reset"
+_GONE = "gone"
 _LAST_WORDS_S = 2.0
+_LOOK_EVERY_S = 1.0
 
 
 def main(directory: str, *, lock: int, ready: int) -> None:
@@ -35,7 +37,7 @@ def main(directory: str, *, lock: int, ready: int) -> None:
         ready = _lowest(ready)
         if os.fork():
             os._exit(0)  # the creator need not wait for us
-    hypervisor = Hypervisor(directory)
+    hypervisor = Hypervisor(directory, lock)
     try:
         hypervisor.boot()
     except (guest.StartError, OSError, ValueError) as error:
@@ -52,7 +54,8 @@ def main(directory: str, *, lock: int, ready: int) -> None:
     if reason == _RESET:
         os.set_inheritable(lock, True)
         os.execv(sys.executable, [sys.executable, "-I", "-S", sys.argv[0], directory, str(lock), "-1"])
-    hypervisor.finish(reason)
+    if reason != _GONE:
+        hypervisor.finish(reason)
 
 
 def _lowest(descriptor: int) -> int:
@@ -65,8 +68,8 @@ def _lowest(descriptor: int) -> int:
 class Hypervisor:
     """One VM from boot() over supervise() to end()."""
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self, directory: str, lock: int) -> None:
+        self._directory, self._lock = directory, lock
         self._spec: dict[str, Any] = self._read(layout.SPEC)
         self._power: dict[str, Any] = self._read(layout.POWER_ON)
         self._limits = limits.Limits([])
@@ -150,7 +153,7 @@ class Hypervisor:
 
         while True:
             moments = [moment for moment in (end_at, kill_at) if moment is not None]
-            wait_s = max(0.0, min(moments) - time.monotonic()) if moments else None
+            wait_s = max(0.0, min([*(moment - time.monotonic() for moment in moments), _LOOK_EVERY_S]))
             readable, _, _ = select.select([self._control, control.fileno()], [], [], wait_s)
             if control.fileno() in readable and not control.recv(4096):
                 return self._reason_of_end(reason)
@@ -163,12 +166,21 @@ class Hypervisor:
                         kill_at = shut_down("shut-down", float(argument))
                     elif word in ("power-off", _RESET):
                         return word
+            if self._is_gone():
+                return _GONE
             now = time.monotonic()
             if end_at is not None and now >= end_at:
                 end_at = None
                 kill_at = shut_down("max-run-duration", self._spec["shutdown_grace_s"])
             if kill_at is not None and now >= kill_at:
                 return reason or "power-off"
+
+    def _is_gone(self) -> bool:
+        """Whether somebody removed our directory: then nobody can order us off any more, so we go."""
+        try:
+            return os.stat(f"{self._directory}/{layout.LOCK}").st_ino != os.fstat(self._lock).st_ino
+        except FileNotFoundError:
+            return True
 
     def _reason_of_end(self, asked: str | None) -> str:
         assert self._guest is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,6 +235,14 @@ def test_a_guest_whose_first_process_is_killed_has_crashed(guests: Any, isolatio
     assert end is not None
     assert end.reason is ExitReason.CRASHED
     assert processes_of(machine) == []
+
+
+def test_a_vm_whose_directory_is_removed_ends_by_itself(guests: Any, isolation: Isolation) -> None:
+    machine = guests.boot(DAEMON)
+    guests.says(machine, "startup-script: running")
+    hypervisor = hypervisor_of(machine)
+    shutil.rmtree(machine.directory, ignore_errors=True)
+    guests.wait_until(lambda: processes_of(machine) == [] and not Path(f"/proc/{hypervisor}").exists())
 
 
 def test_nothing_is_left_where_hypervisor_and_first_process_die_at_once(
