@@ -6,6 +6,8 @@ whoever makes the ``storage.Bucket`` that is given here.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,7 +149,8 @@ class Bucket:
         from google.api_core.exceptions import NotFound
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
+        # A name as long as the file's own could be too long with anything added.
+        part = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
         try:
             with part.open("wb") as file:
                 self._bucket.blob(ROOT + name).download_to_file(file)

@@ -3,7 +3,8 @@
 Each attempt of a job has a prefix of its own. A file goes to an object of a name that is never used again; then one
 sealed *manifest* names, for each path, the object that holds it. So whoever restores sees the directory as it was at
 one moment, never half of it; an attempt that goes on from a former one's manifest takes over its objects as they are;
-and a late writer, whose VM was given up already, changes nothing that anybody still reads.
+and a late writer, whose VM was given up already, changes nothing that anybody still reads: an object that no manifest
+names any more is deleted only by an attempt that still holds the job's claim.
 """
 
 from __future__ import annotations
@@ -11,18 +12,35 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
+from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import BucketError, CollectError, ObjectMissing
 from hydra_gce.jobs import seal, unseal
 
 _PARALLEL = 4
 _TRIES = 3
+_UNFIT_FOR_OBJECTS = re.compile(r"[^\w.,=/-]", re.ASCII)
+_SHOWN = 200
+_CANNOT_WRITE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EFBIG,
+    errno.EILSEQ,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +83,7 @@ class Mirror:
         self._files: dict[str, MirroredFile] = dict(start.files) if start else {}
         self._directories: list[str] = list(start.directories) if start else []
         self._versions = itertools.count(1)
+        self._written = False
 
     def sync(self) -> None:
         """Brings the bucket up to date; afterwards the manifest describes the directory as it is now."""
@@ -75,21 +94,31 @@ class Mirror:
         with ThreadPoolExecutor(_PARALLEL) as pool:
             sent = dict(zip(paths, pool.map(self._send, paths, paths.values()), strict=True))
         files = {name: entry for name, entry in sent.items() if entry is not None}
-        if files == self._files and directories == self._directories:
+        if self._written and files == self._files and directories == self._directories:
             return
         superseded = {entry.object for entry in self._files.values()} - {
             entry.object for entry in files.values()
         }
-        self._files, self._directories = files, directories
         header = {"files": {name: asdict(entry) for name, entry in files.items()}, "directories": directories}
         purpose = f"{self._names.sweep}/{self._num}/{self._attempt}/output"
         self._bucket.write(
             _manifest_name(self._names, self._num, self._attempt), seal(self._key, purpose, header)
         )
+        self._files, self._directories, self._written = files, directories, True
         own = self._names.output(self._num, self._attempt)
-        for name in superseded:
-            if name.startswith(own):  # a former attempt's objects stay: its manifest is still read
+        # A former attempt's objects stay: its manifest is still read.
+        unread = [name for name in superseded if name.startswith(own)]
+        if unread and self._is_held():
+            for name in unread:
                 self._bucket.delete(name)
+
+    def _is_held(self) -> bool:
+        """Whether the job is this attempt's still.
+
+        Asked after the manifest was written: who takes the job from now on reads that one, or a newer one.
+        """
+        claim = claims.read(self._bucket, self._names, self._num)
+        return claim is not None and (claim.attempt, claim.state) == (self._attempt, "held")
 
     def _send(self, name: str, path: Path) -> MirroredFile | None:
         """The path's entry, its content sent if it is new. None if it vanished."""
@@ -100,9 +129,10 @@ class Mirror:
                 if stat.S_ISLNK(before.st_mode):
                     return MirroredFile("", 0, before.st_mtime_ns, 0o777, os.readlink(path))
                 mode = stat.S_IMODE(before.st_mode)
-                if known and (known.size, known.mtime_ns) == (before.st_size, before.st_mtime_ns):
-                    return known if known.mode == mode else MirroredFile(**{**asdict(known), "mode": mode})
-                target = f"{self._names.output(self._num, self._attempt)}{next(self._versions):06d}/{name}"
+                same = known and (known.size, known.mtime_ns) == (before.st_size, before.st_mtime_ns)
+                if known and same and known.link is None:
+                    return known if known.mode == mode else replace(known, mode=mode)
+                target = self._new_object(name)
                 self._bucket.upload(target, path)
                 after = path.lstat()
             except FileNotFoundError:
@@ -111,6 +141,14 @@ class Mirror:
                 return MirroredFile(target, before.st_size, before.st_mtime_ns, mode)
             self._bucket.delete(target)
         return known  # it is written to without a pause: the next sync has it, the last one surely
+
+    def _new_object(self, name: str) -> str:
+        """An object name that was never used, and tells a person what is in it.
+
+        File names may hold what object names may not: line ends, bytes that are no UTF-8, 255 letters in each part.
+        """
+        shown = _UNFIT_FOR_OBJECTS.sub("_", name)[-_SHOWN:]
+        return f"{self._names.output(self._num, self._attempt)}{next(self._versions):06d}/{shown}"
 
 
 def read_manifest(bucket: Bucket, names: SweepNames, key: bytes, num: int, attempt: int) -> Manifest | None:
@@ -134,25 +172,53 @@ def restore(bucket: Bucket, manifest: Manifest, directory: Path) -> int:
 
     Files that are there already, with the same size and time, are kept; files that the manifest does not name are left.
 
+    :raises BucketError: a path leads out of ``directory``; nothing was written.
+    :raises ObjectMissing: the manifest is out of date: its attempt is at work, and has written a newer one since.
     :raises CollectError: the disk is full or may not be written; what is in the bucket stays there.
     """
+    _check_inside(manifest, directory)
     try:
         for name in manifest.directories:
-            _inside(directory, name).mkdir(parents=True, exist_ok=True)
+            path = directory / name
+            _check_way(path.parent, directory)
+            path.mkdir(parents=True, exist_ok=True)
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            return sum(
-                pool.map(
-                    lambda item: _fetch(bucket, _inside(directory, item[0]), item[1]), manifest.files.items()
-                )
-            )
+            fetched = pool.map(lambda item: _fetch(bucket, directory, *item), manifest.files.items())
+            return sum(fetched)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EFBIG):
-            raise CollectError(f"{directory} cannot be written: {error.strerror}") from error
+        if error.errno in _CANNOT_WRITE:
+            where = error.filename or directory
+            raise CollectError(f"{where} cannot be written: {error.strerror}") from error
         raise
 
 
-def _fetch(bucket: Bucket, path: Path, entry: MirroredFile) -> int:
+def restore_newest(
+    bucket: Bucket, names: SweepNames, key: bytes, num: int, attempt: int, directory: Path
+) -> tuple[Manifest, int] | None:
+    """What ``read_manifest`` finds, restored, while its attempt may be writing newer ones; None if there is none."""
+    manifest = read_manifest(bucket, names, key, num, attempt)
+    begun: set[str] = set()
+    fetched = 0
+    while manifest is not None:
+        begun |= manifest.files.keys()
+        try:
+            fetched += restore(bucket, manifest, directory)
+        except ObjectMissing:
+            newer = read_manifest(bucket, names, key, num, attempt)
+            if newer == manifest:
+                raise
+            manifest = newer
+            continue
+        for name in begun - manifest.files.keys():
+            (directory / name).unlink(missing_ok=True)
+        return manifest, fetched
+    return None
+
+
+def _fetch(bucket: Bucket, directory: Path, name: str, entry: MirroredFile) -> int:
+    path = directory / name
     path.parent.mkdir(parents=True, exist_ok=True)
+    _check_way(path.parent, directory)
     if entry.link is not None:
         if not path.is_symlink() or os.readlink(path) != entry.link:
             path.unlink(missing_ok=True)
@@ -161,6 +227,7 @@ def _fetch(bucket: Bucket, path: Path, entry: MirroredFile) -> int:
     if path.is_file() and not path.is_symlink():
         here = path.stat()
         if (here.st_size, here.st_mtime_ns) == (entry.size, entry.mtime_ns):
+            path.chmod(entry.mode)
             return 0
     bucket.download(entry.object, path)
     path.chmod(entry.mode)
@@ -168,11 +235,22 @@ def _fetch(bucket: Bucket, path: Path, entry: MirroredFile) -> int:
     return entry.size
 
 
-def _inside(directory: Path, name: str) -> Path:
-    pure = PurePosixPath(name)
-    if pure.is_absolute() or ".." in pure.parts:
-        raise BucketError(f"{name!r} in a manifest points outside {directory}; nothing was written there")
-    return directory / pure
+def _check_inside(manifest: Manifest, directory: Path) -> None:
+    """:raises BucketError: a path leads out of the directory, by itself or through a link in the same manifest."""
+    links = {name for name, entry in manifest.files.items() if entry.link is not None}
+    for name in (*manifest.directories, *manifest.files):
+        pure = PurePosixPath(name)
+        outside = pure.is_absolute() or ".." in pure.parts or "\0" in name
+        if outside or any(str(parent) in links for parent in pure.parents):
+            raise BucketError(f"{name!r} in a manifest leads out of {directory}; nothing was written")
+
+
+def _check_way(folder: Path, directory: Path) -> None:
+    """:raises CollectError: a link that is here already leads out of the directory."""
+    if not folder.resolve().is_relative_to(directory.resolve()):
+        raise CollectError(
+            f"{folder} is not written to: a link in it leads out of {directory}; remove the link"
+        )
 
 
 def _manifest_name(names: SweepNames, num: int, attempt: int) -> str:

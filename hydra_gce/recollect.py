@@ -9,7 +9,7 @@ from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobStatus, unseal_spec
-from hydra_gce.mirror import read_manifest, restore
+from hydra_gce.mirror import restore_newest
 
 
 def recollect(bucket: Bucket, record: SweepRecord, to: Path | None) -> Iterator[str]:
@@ -22,11 +22,11 @@ def recollect(bucket: Bucket, record: SweepRecord, to: Path | None) -> Iterator[
     for entry in bucket.list(names.statuses):
         num = JobStatus.from_metadata(entry.metadata).num
         claim = claims.read(bucket, names, num)
-        manifest = read_manifest(bucket, names, key, num, claim.attempt) if claim else None
-        if manifest is None:
-            yield f"job {num}: nothing yet"
-            continue
         spec, _ = unseal_spec(key, record.sweep, num, bucket.read(names.spec(num)))
         target = to / Path(spec.output_dir).relative_to(spec.sweep_dir) if to else Path(spec.output_dir)
-        fetched = restore(bucket, manifest, target)
+        restored = restore_newest(bucket, names, key, num, claim.attempt, target) if claim else None
+        if restored is None:
+            yield f"job {num}: nothing yet"
+            continue
+        manifest, fetched = restored
         yield f"job {num}: {len(manifest.files)} files in {target} ({fetched:,} bytes fetched)"
