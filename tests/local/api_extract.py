@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, cast
@@ -36,6 +37,7 @@ METHODS = {
 _PARTIAL = {"returnPartialSuccess": "boolean"}
 
 
+@cache
 def discovery() -> dict[str, Any]:
     """Google's document, as google-api-python-client ships it."""
     source = files("googleapiclient") / "discovery_cache" / "documents" / "compute.v1.json"

@@ -135,8 +135,6 @@ class ComputeApp:
             _log.exception("%s %s", http.method, http.full_path)
             failure = ApiError(500, "backendError", f"Internal error: {type(error).__name__}: {error}")
             return _json(failure.body(), 500)
-        if body is None:
-            return Response(status=204)
         return _json(select_fields(body, http.args.get("fields")), 200)
 
     def _call(self, http: HttpRequest) -> Any:

@@ -18,8 +18,9 @@ def wait(cloud: Cloud, request: Request) -> Json:
     return cloud.operations.wait(request.project, request.scope, request.path["operation"], _LONGEST_WAIT_S)
 
 
-def delete(cloud: Cloud, request: Request) -> None:
+def delete(cloud: Cloud, request: Request) -> Json:
     cloud.operations.delete(request.project, request.scope, request.path["operation"])
+    return {}  # an empty object, not an empty body: google-cloud-compute reads JSON
 
 
 def list_(cloud: Cloud, request: Request) -> Json:
