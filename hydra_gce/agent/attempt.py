@@ -55,7 +55,8 @@ class Attempt:
         """The result and the pickled ``JobReturn``; None where the VM was taken back before the program had ended."""
         started = self.clock()
         self._say(JobState.BOOTING, "unpacking", started)
-        place = workplace.prepare(self.bucket, self.spec, self.archives, self.scratch / "root")
+        register = self.archives / "made-here"
+        place = workplace.prepare(self.bucket, self.spec, self.archives, self.scratch / "root", register)
         num, number = self.spec.num, self.claim.attempt
         manifest = read_manifest(self.bucket, self.names, self.key, num, number - 1)
         if manifest is not None:

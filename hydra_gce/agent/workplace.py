@@ -1,11 +1,12 @@
 """Where a job works on the VM: the code, the data and the output directory, at the paths that they have on the laptop.
 
-A path that exists on this VM and was not made by an agent is never written to. The project then lies below
-``fallback``, and ``translate`` says which laptop path is which here.
+A path that holds something here which no agent made is never written to. The project then lies below ``fallback``, and
+``translate`` says which laptop path is which here.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,9 @@ from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobSpec
 from hydra_gce.paths import translate as translate_path
 
-_MADE_HERE = ".hydra-gce-workplace"
 _RESCUED = "working_dir"
 _RESCUE_LIMIT = 2 << 30
-_NOT_RESCUED = {"__pycache__", ".git", ".hydra-gce-workplace"}
+_NOT_RESCUED = {"__pycache__", ".git"}
 
 
 @dataclass(frozen=True)
@@ -58,49 +58,84 @@ class Workplace:
         return rescued
 
 
-def prepare(bucket: Bucket, spec: JobSpec, scratch: Path, fallback: Path) -> Workplace:
-    """Unpacks code and data and makes the output directory. Archives are kept in ``scratch`` for the VM's next job."""
+def prepare(bucket: Bucket, spec: JobSpec, archives: Path, fallback: Path, register: Path) -> Workplace:
+    """Unpacks code and data and makes the output directory.
+
+    ``archives`` keeps what was fetched for the VM's next job; ``register`` is a file that names the paths made here.
+    """
+    mounted = _mount_points()
     roots = [placement.path for placement in (spec.code, *spec.data)]
-    if not _below(spec.sweep_dir, spec.code.path):
+    if not Path(spec.sweep_dir).is_relative_to(spec.code.path):
         roots.append(spec.sweep_dir)
-    translate = [(root, str(fallback) + root) for root in roots if not _free(Path(root))]
-    translate.sort(key=lambda pair: -len(pair[0]))
+    made = set(register.read_text(encoding="utf-8").splitlines()) if register.exists() else set()
+    taken = [root for root in roots if root not in made and _holds_something(Path(root), mounted)]
+    translate = sorted(((root, str(fallback) + root) for root in taken), key=lambda pair: -len(pair[0]))
+    register.parent.mkdir(parents=True, exist_ok=True)
+    register.write_text(
+        "".join(f"{root}\n" for root in made.union(roots).difference(taken)), encoding="utf-8"
+    )
+
     code = Path(translate_path(spec.code.path, translate))
-    if code.exists():
-        shutil.rmtree(code)  # a former job's: each job sees the code as it was sent
-    _unpack(bucket, spec.code.object, scratch, code)
+    _clear(code, mounted)  # of a former job: each one sees the code as it was sent
+    _unpack(bucket, spec.code.object, archives, code)
     for placement in spec.data:
         target = Path(translate_path(placement.path, translate))
         if not target.exists():
-            _unpack(bucket, placement.object, scratch, target.parent)
-    code.mkdir(parents=True, exist_ok=True)
-    (code / _MADE_HERE).touch()
-    cwd = Path(translate_path(spec.cwd, translate))
-    cwd.mkdir(parents=True, exist_ok=True)
-    sweep_dir = Path(translate_path(spec.sweep_dir, translate))
-    output_dir = Path(translate_path(spec.output_dir, translate))
-    output_dir.mkdir(parents=True, exist_ok=True)
+            _unpack(bucket, placement.object, archives, target.parent)
+    directories = [
+        Path(translate_path(path, translate)) for path in (spec.cwd, spec.output_dir, spec.sweep_dir)
+    ]
+    for directory in (code, *directories):
+        directory.mkdir(parents=True, exist_ok=True)
+    cwd, output_dir, sweep_dir = directories
     return Workplace(code, cwd, output_dir, sweep_dir, translate, dict(_walk(code)))
 
 
-def _unpack(bucket: Bucket, name: str, scratch: Path, to: Path) -> None:
+def _unpack(bucket: Bucket, name: str, archives: Path, to: Path) -> None:
     """Fetches an archive, unless this VM has it already, and unpacks it; its name tells what must be in it."""
-    archive = scratch / name.replace("/", "-")
+    archive = archives / name.replace("/", "-")
     if not archive.exists():
         bucket.download(name, archive)
     extract(archive, to, sha256=Path(name).name.partition(".")[0])
 
 
-def _free(path: Path) -> bool:
-    return not path.exists() or (path / _MADE_HERE).exists()
+def _holds_something(path: Path, mounted: frozenset[str]) -> bool:
+    """Whether anything lies there but mount points: an image may have its Python mounted inside the project's path."""
+    if not path.is_dir() or path.is_symlink():
+        return os.path.lexists(path)
+    return any(str(child) not in mounted and _holds_something(child, mounted) for child in path.iterdir())
 
 
-def _below(path: str, root: str) -> bool:
-    return Path(path).is_relative_to(root)
+def _clear(path: Path, mounted: frozenset[str]) -> None:
+    """Removes all below ``path`` but mount points and the way to them."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    for child in path.iterdir():
+        if str(child) not in mounted:
+            _clear(child, mounted)
+    if not any(path.iterdir()):
+        path.rmdir()
+
+
+def _mount_points() -> frozenset[str]:
+    """Where something is mounted. ``os.path.ismount`` does not see bind mounts; the kernel's own list does."""
+    table = Path("/proc/self/mountinfo")
+    if not table.exists():
+        return frozenset()
+    fields = (line.split()[4] for line in table.read_text().splitlines())
+    return frozenset(field.encode().decode("unicode_escape") for field in fields)
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, tuple[int, int]]]:
-    for path in root.rglob("*"):
-        if path.is_file() and not path.is_symlink() and not _NOT_RESCUED.intersection(path.parts):
-            state = path.stat()
-            yield path, (state.st_size, state.st_mtime_ns)
+    """Files below ``root`` with size and time; other file systems mounted there are not the program's."""
+    mounted = _mount_points()
+    for folder, folders, files in os.walk(root):
+        folders[:] = [
+            name for name in folders if name not in _NOT_RESCUED and os.path.join(folder, name) not in mounted
+        ]
+        for name in files:
+            path = Path(folder, name)
+            if path.is_file() and not path.is_symlink():
+                state = path.stat()
+                yield path, (state.st_size, state.st_mtime_ns)
