@@ -49,6 +49,11 @@ if TYPE_CHECKING:
 
 DEFAULT_MACHINE_TYPE = "e2-standard-2"
 
+NO_PROJECT = (
+    "No Google Cloud project found: this sweep runs on the embedded Compute Engine"
+    " (this machine plays the cloud; nothing is charged)"
+)
+
 _TICK_S = (0.25, 2.0)
 _PARALLEL_UPLOADS = 8
 _INTERRUPTED = 130
@@ -79,9 +84,8 @@ class Sweep:
         """Runs one batch, a VM for each point, and returns what Hydra expects, in the points' order."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        candidates = resolve(
-            _vm_request(self.settings)
-        )  # a contradiction ends it here, before anything is started
+        check(self.settings, os.environ)
+        candidates = resolve(_vm_request(self.settings))
         sweep_dir = Path(str(self.config.hydra.sweep.dir)).absolute()
         with (
             _only_launch_in(sweep_dir),
@@ -93,6 +97,8 @@ class Sweep:
             program = compose.pack(self.task_function, self.hydra_context)
             packed = cargo.pack(self.settings, compose.script(), Path.cwd(), self._tell)
             backend = connecting.result()
+            if self.settings.backend == "auto" and backend.kind == "local":
+                self._tell(NO_PROJECT)
             bucket = backend.bucket(self.settings.bucket)
             identity = self._identity = self._identity or self._register(backend, bucket, sweep_dir)
             sent = cargo.send(bucket, packed)
@@ -349,4 +355,4 @@ def _machine_said(candidate: Candidate) -> str:
 def _price_said(candidates: Sequence[Candidate]) -> str:
     prices = [candidate.price.hourly for candidate in candidates]
     cheapest = min(candidates, key=lambda candidate: candidate.price.hourly)
-    return f"${dollars(min(prices))}-{dollars(max(prices))} an hour each ({cheapest.region} cheapest)"
+    return f"${dollars(min(prices))}-{dollars(max(prices))}/h each ({cheapest.region} cheapest)"
