@@ -22,7 +22,7 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 import hydra_gce
-from hydra_gce import cargo, compose
+from hydra_gce import cargo, compose, validation
 from hydra_gce.backend import Backend, connect
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo import Cargo, Sent
@@ -84,7 +84,7 @@ class Sweep:
         """Runs one batch, a VM for each point, and returns what Hydra expects, in the points' order."""
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
-        check(self.settings, os.environ)
+        validation.check(self.settings, os.environ)
         candidates = resolve(_vm_request(self.settings))
         sweep_dir = Path(str(self.config.hydra.sweep.dir)).absolute()
         with (

@@ -9,7 +9,6 @@ import pytest
 
 from hydra_gce.backend import Backend, connect
 from hydra_gce.fleet import list_instances
-
 from tests.e2e.project import Project
 
 

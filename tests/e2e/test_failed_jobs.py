@@ -70,7 +70,11 @@ def test_a_failed_job_fails_the_sweep_with_the_jobs_own_traceback(sweep: tuple[P
 def test_each_kind_of_end_is_told_apart(sweep: tuple[Project, Ended], end: str, told: str) -> None:
     _, ended = sweep
 
-    [line] = [line for line in ended.out.splitlines() if f"job {ENDS.index(end)} failed: " in line and "logs:" in line]
+    [line] = [
+        line
+        for line in ended.out.splitlines()
+        if f"job {ENDS.index(end)} failed: " in line and "logs:" in line
+    ]
 
     assert told in line
 
@@ -80,7 +84,9 @@ def test_siblings_of_failed_jobs_go_on_and_all_outputs_are_kept(sweep: tuple[Pro
 
     for num, end in enumerate(ENDS):
         assert (project.sweep_dir / str(num) / "kept.txt").read_text() == end
-        assert yaml.safe_load((project.sweep_dir / str(num) / ".hydra/config.yaml").read_text()) == {"end": end}
+        assert yaml.safe_load((project.sweep_dir / str(num) / ".hydra/config.yaml").read_text()) == {
+            "end": end
+        }
     assert f"job {ENDS.index('well')}  COMPLETED" in ended.out
 
 
@@ -109,7 +115,8 @@ def test_no_vm_is_left(sweep: tuple[Project, Ended], engine: Backend) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not any(Path(p).exists() for p in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory.max")), reason="no cgroups"
+    not any(Path(p).exists() for p in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup/memory.max")),
+    reason="no cgroups",
 )
 def test_a_job_that_takes_all_the_memory_of_its_vm_is_told_so(project: Project) -> None:
     project.program(DEATHS)

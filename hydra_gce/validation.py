@@ -1,0 +1,69 @@
+"""What is wrong in ``hydra.launcher`` that can be seen without asking anybody; machines and prices see to ``vm.*``."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+
+from hydra_gce.errors import ConfigError
+from hydra_gce.settings import Settings
+
+_CHOICES = {
+    "backend": ("auto", "cloud", "local"),
+    "tracking.mode": ("auto", "none"),
+    "on_interrupt": ("delete", "keep"),
+}
+# Compute Engine's own bounds of scheduling.maxRunDuration: 30 seconds to 120 days.
+_RUN_HOURS = (30 / 3600, 120 * 24)
+_LEAST_SILENCE_S = 15.0
+"""Several heartbeats of a job: less would take a VM for lost whose upload is slow."""
+
+
+def check(settings: Settings, environ: Mapping[str, str]) -> None:
+    """:raises ConfigError: a field holds what it cannot; all of them are named at once."""
+    wrong = list(_wrong(settings, environ))
+    if wrong:
+        raise ConfigError("\n".join(f"hydra.launcher.{line}" for line in wrong))
+
+
+def _wrong(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    for field, choices in _CHOICES.items():
+        yield from _choice(field, _value(settings, field), choices)
+    least, most = _RUN_HOURS
+    if not least <= settings.vm.max_run_hours <= most:
+        yield (
+            f"vm.max_run_hours={settings.vm.max_run_hours:g}: Compute Engine takes 30 seconds (0.0084) to 120 days"
+            " (2880). Choose a time that no job needs, and that you would pay for."
+        )
+    if settings.max_vms is not None and settings.max_vms < 1:
+        yield f"max_vms={settings.max_vms}: no job could run. Say 1 or more, or null for a VM for each point."
+    if settings.max_attempts < 1:
+        yield f"max_attempts={settings.max_attempts}: no job could run. Say 1 or more."
+    if settings.code.max_mb < 1:
+        yield f"code.max_mb={settings.code.max_mb}: no code could travel. Say 1 or more."
+    if settings.heartbeat_timeout_s < _LEAST_SILENCE_S:
+        yield (
+            f"heartbeat_timeout_s={settings.heartbeat_timeout_s:g}: a VM is heard of every few seconds at best."
+            f" Say {_LEAST_SILENCE_S:.0f} or more."
+        )
+    for field in ("keep_warm_s", "preempt_grace_s"):
+        if _value(settings, field) < 0:  # type: ignore[operator]
+            yield f"{field}={_value(settings, field)}: a time cannot be negative. Say 0 or more."
+    for name in settings.env.pass_variables:
+        if name not in environ:
+            yield f"env.pass_variables: {name} is not set here. Set it in this shell (export {name}=…), or take it out."
+
+
+def _choice(field: str, value: object, choices: tuple[str, ...]) -> Iterator[str]:
+    if value in choices:
+        return
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    hint = f" Did you mean {near[0]}?" if near else ""
+    yield f"{field}={value}: it is one of {', '.join(choices)}.{hint}"
+
+
+def _value(settings: Settings, field: str) -> object:
+    value: object = settings
+    for name in field.split("."):
+        value = getattr(value, name)
+    return value
