@@ -1,4 +1,4 @@
-"""`python -m hydra_gce.local serve | ensure | stop | status | env`: the embedded Compute Engine from the command line."""
+"""The embedded Compute Engine on the command line: `python -m hydra_gce.local serve | ensure | stop | status | env`."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ _QUOTA_PER_CORE = 4.0
 class Host:
     """Cores and memory of the machine that plays the cloud.
 
-    Stock is counted in *demand*: the cores that a VM keeps busy in the long run. A shared-core type demands its sustained
-    fraction, every other type its vCPUs, and a core carries two of them, so that hyper-threads come out as they do at
-    Google. Memory is never lent twice.
+    Stock is counted in *demand*: the cores that a VM keeps busy in the long run. A shared-core type demands its
+    sustained fraction, every other type its vCPUs, and a core carries two of them, so that hyper-threads come out as
+    they do at Google. Memory is never lent twice.
     """
 
     cores: int

@@ -143,7 +143,8 @@ class Server:
     def _is_idle(self) -> bool:
         if self._idle_exit_s is None or time.monotonic() - self._last_call < self._idle_exit_s:
             return False
-        return self.cloud.operations.idle() and not self.cloud.store.list("instances")
+        instances = self.cloud.store.list("instances")
+        return self.cloud.operations.idle() and all(one.body["status"] == "TERMINATED" for one in instances)
 
     def _close(self) -> None:
         self._lifecycle.close()

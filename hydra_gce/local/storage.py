@@ -1,7 +1,7 @@
 """Cloud Storage beside Compute Engine: fake-gcs-server's binary, kept running on its files.
 
-https://github.com/fsouza/fake-gcs-server. The Python package brings the binary; its own launcher is not used, because it
-never reads the server's output, which stops the server when the pipe is full.
+https://github.com/fsouza/fake-gcs-server. The Python package brings the binary; its own launcher is not used, because
+it never reads the server's output, which stops the server when the pipe is full.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class Embedded:
         eventually(lambda: self.home.last() == self.server.running)
         self.url = self.server.running.compute
         options: dict[str, Any] = {
-            "credentials": AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            "credentials": AnonymousCredentials(),
             "client_options": {"api_endpoint": self.url},
         }
         self.instances = compute_v1.InstancesClient(**options)

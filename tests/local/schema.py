@@ -14,7 +14,7 @@ _PREFIX = "/compute/v1/"
 
 @cache
 def _methods() -> list[tuple[str, re.Pattern[str], dict[str, Any]]]:
-    found = []
+    found: list[tuple[str, re.Pattern[str], dict[str, Any]]] = []
     for resource in discovery()["resources"].values():
         for method in resource.get("methods", {}).values():
             pattern = re.sub(r"\{\w+\}", "[^/]+", method["path"])
@@ -36,7 +36,7 @@ def violations(verb: str, path: str, request: Any, status: int, answer: Any) -> 
     method = method_of(verb, path)
     if status >= 400:
         return list(_error(answer))
-    found = []
+    found: list[str] = []
     if "request" in method:
         found += _check(method["request"], request, "request")
     if "response" in method:

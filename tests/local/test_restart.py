@@ -139,6 +139,15 @@ def test_env_starts_the_server_and_names_it_to_googles_tools(command: Command) -
     assert call(running, "GET", "status")[1]["instances"] == []
 
 
+def test_ensure_loads_nothing_heavy() -> None:
+    program = "import sys, hydra_gce.local.__main__; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    heavy = {"werkzeug", "sqlite3", "google", "http", "email", "asyncio", "logging", "importlib.resources"}
+    assert heavy.isdisjoint(loaded.split())
+
+
 def test_an_executable_that_is_not_there_is_named(command: Command, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="there is no such executable"):
         command("ensure", "--python", str(tmp_path / "none"))

@@ -1,6 +1,7 @@
 """`POST /batch/compute/v1`: many requests in one, as gcloud sends them when it has more than one.
 
-Each part of the `multipart/mixed` body is a request of its own in `application/http`, and so is each part of the answer.
+Each part of the `multipart/mixed` body is a request of its own in `application/http`, and so is each part of the
+answer.
 https://cloud.google.com/compute/docs/api/how-tos/batch
 """
 

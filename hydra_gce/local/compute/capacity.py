@@ -1,4 +1,4 @@
-"""Quota and stock: what a project may have, and what this host can lend. Usage is counted from the instances there are."""
+"""Quota and stock: what a project may have, and what this host can lend. Usage is counted from the instances."""
 
 from __future__ import annotations
 

@@ -213,7 +213,8 @@ def _custom(name: str, match: re.Match[str]) -> MachineType:
     most = _CUSTOM_MOST_CPUS.get(family, 96)
     if not 1 <= cpus <= most or (cpus % 2 and not (cpus == 1 and family == "n1")):
         raise UnknownCustomType(
-            f"Number of CPUs for custom machine type should be 1 or a multiple of 2 and at most {most}: {cpus} is invalid."
+            "Number of CPUs for custom machine type should be 1 or a multiple of 2 "
+            f"and at most {most}: {cpus} is invalid."
         )
     if memory % 256:
         raise UnknownCustomType(
@@ -223,7 +224,8 @@ def _custom(name: str, match: re.Match[str]) -> MachineType:
     if memory < least * cpus or (memory > top * cpus and not match["ext"]):
         low, high = -(-least * cpus // 256) * 256, top * cpus
         raise UnknownCustomType(
-            f"Memory size for {cpus} vCPU instance of type {family} should be between {low}MiB and {high}MiB; {memory}MiB is invalid."
+            f"Memory size for {cpus} vCPU instance of type {family} should be between {low}MiB and {high}MiB; "
+            f"{memory}MiB is invalid."
         )
     gpu, count = _built_in_gpu(f"{family}-standard-{cpus}", cpus)
     return MachineType(name, cpus, memory, False, gpu, count)

@@ -89,7 +89,7 @@ class Cloud:
         return resource
 
     def change(self, resource: Resource, fields: Json, private: Json | None = None) -> Resource | None:
-        """Change fields of a resource as it is stored now (a value of None takes the field away); None if it is gone."""
+        """Change fields of a resource as it is stored now; a value of None takes the field away. None if it is gone."""
         with self.lock:
             current = self.store.get(resource.collection, resource.project, resource.scope, resource.name)
             if current is None or current.body["id"] != resource.body["id"]:

@@ -1,4 +1,4 @@
-"""From the body of `instances.insert` to an instance and its disks: Google's checks, in Google's words, and its defaults."""
+"""From the body of `instances.insert` to an instance and its disks: Google's checks in Google's words, and defaults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long-running operations: written down before they start, so that a server that died in the middle goes on with them."""
+"""Long-running operations: written down before they start, so that the next server goes on where one died."""
 
 from __future__ import annotations
 

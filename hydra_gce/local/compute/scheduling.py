@@ -31,8 +31,8 @@ def read_scheduling(given: Json, *, has_gpus: bool, now: float, field: str = _FI
         raise invalid_value(
             f"{field}.instanceTerminationAction",
             action,
-            "You cannot specify a termination action for a VM instance that has the standard provisioning model (default). "
-            "To use instance termination action, the VM instance must use the spot provisioning model.",
+            "You cannot specify a termination action for a VM instance that has the standard provisioning model "
+            "(default). To use instance termination action, the VM instance must use the spot provisioning model.",
         )
     if limited and action is None:
         named = "maxRunDuration" if "maxRunDuration" in given else "terminationTime"
