@@ -48,9 +48,7 @@ class NotPlaced:
     @property
     def may_pass(self) -> bool:
         """Whether a quota is only in use, or a zone only full at the moment."""
-        return any(
-            refusal.reach in (Reach.ATTEMPT, Reach.ZONE) or refusal.quota for _, refusal in self.refused
-        )
+        return any(refusal.may_pass for _, refusal in self.refused)
 
     def __str__(self) -> str:
         last = self.refused[-1][1]
@@ -76,6 +74,7 @@ class Fleet:
     candidates: Sequence[Candidate]
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.time
+    pause: Callable[[float], None] = time.sleep
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_PARALLEL_INSERTS, "insert"))
     _asked: list[Future[Placed | NotPlaced]] = field(default_factory=list)
     _refused: dict[str, tuple[float, Refusal]] = field(default_factory=dict)
@@ -101,11 +100,13 @@ class Fleet:
 
     def instances(self) -> dict[str, str]:
         """Name and status of the sweep's VMs that exist: one listing, however many there are."""
+        with self._lock:
+            known = list(self._lives.items())  # one that is made from here on may be missing in the listing
         listed = list_instances(self.backend, self.order.sweep)
         found: dict[str, str] = {instance.name: instance.status for instance in listed}
         now = self.clock()
         with self._lock:
-            for name, life in self._lives.items():
+            for name, life in known:
                 alive = name in found and found[name] not in GONE
                 if not alive and life.end is None:
                     life.end = now
@@ -158,10 +159,11 @@ class Fleet:
     def _try(self, num: int, attempt: int, round_: int, candidate: Candidate) -> Refusal | None:
         refusal = None
         for number in range(_TRIES_IN_PLACE):
+            if number:
+                self.pause(0.5 * 4 ** (number - 1))
             refusal = self._insert(num, attempt, round_ * _TRIES_IN_PLACE + number, candidate)
             if refusal is None or refusal.reach is not Reach.ATTEMPT:
                 return refusal
-            time.sleep(min(8.0, 0.5 * 4**number))
         return refusal
 
     def _insert(self, num: int, attempt: int, round_: int, candidate: Candidate) -> Refusal | None:

@@ -29,6 +29,11 @@ class Refusal:
     quota: bool = False
 
     @property
+    def may_pass(self) -> bool:
+        """Whether waiting helps: the place is full at the moment, or the quota is in use and not just nothing."""
+        return self.reach in (Reach.ATTEMPT, Reach.ZONE) or (self.quota and self.limit != 0)
+
+    @property
     def limit(self) -> float | None:
         """The quota's limit, where the message tells it."""
         found = re.search(r"Limit: ([\d.]+)", self.message)
@@ -54,6 +59,8 @@ _REACH = {
     "IAM_PERMISSION_DENIED": Reach.EVERYWHERE,
     "forbidden": Reach.EVERYWHERE,
 }
+# A machine that is not sold there (any more), though the price list has it.
+_NOT_IN_ZONE = re.compile(r"does not exist in zone|/zones/[^/']+(/\w+/[^/']+)?' was not found")
 _GLOBAL_QUOTA = re.compile(r"ALL_REGIONS|\bglobally\b")
 
 
@@ -65,6 +72,8 @@ def judge(code: str, message: str, status: int | None = None) -> Refusal:
     known = _REACH.get(code)
     if known is not None:
         return Refusal(code, message, known)
+    if _NOT_IN_ZONE.search(message):
+        return Refusal(code, message, Reach.ZONE)
     if status is None or status in (408, 429) or status == 500:
         return Refusal(code, message, Reach.ZONE if status is None else Reach.ATTEMPT)
     return Refusal(code, message, Reach.ZONE if status >= 500 else Reach.REQUEST)

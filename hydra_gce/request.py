@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
+from hydra_gce.errors import ConfigError
 from hydra_gce.machines import Candidate, ProvisioningModel
 from hydra_gce.settings import VM
 
@@ -86,6 +87,9 @@ class Order:
                 "key": "compute.googleapis.com/reservation-name",
                 "values": [vm.reservation],
             }
+        elif candidate.model is ProvisioningModel.FLEX_START:
+            # Compute Engine takes flex-start for nothing that might use up a reservation.
+            body["reservationAffinity"] = {"consumeReservationType": "NO_RESERVATION"}
         return _overlay(body, vm.instance)
 
     def _image(self, candidate: Candidate) -> str:
@@ -98,7 +102,9 @@ class Order:
         return f"projects/{project}/global/images/family/{family}" if project else f"global/images/{named}"
 
     def _interface(self, zone: str) -> dict[str, Any]:
-        interface: dict[str, Any] = {"network": f"global/networks/{self.vm.network or 'default'}"}
+        interface: dict[str, Any] = {}
+        if self.vm.network or not self.vm.subnetwork:  # a subnetwork alone tells its network
+            interface["network"] = f"global/networks/{self.vm.network or 'default'}"
         if self.vm.subnetwork:
             interface["subnetwork"] = f"regions/{zone.rpartition('-')[0]}/subnetworks/{self.vm.subnetwork}"
         if self.vm.external_ip:
@@ -123,8 +129,15 @@ def _overlay(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
 def to_message(body: dict[str, Any]) -> Any:
     """The body as the client's own message.
 
-    :raises google.protobuf.json_format.ParseError: a field that the API does not have, or of the wrong type.
+    :raises ConfigError: ``vm.instance`` has a field that the API does not have, or one of the wrong type.
     """
     from google.cloud import compute_v1
+    from google.protobuf.json_format import ParseError
 
-    return compute_v1.Instance.from_json(json.dumps(body))
+    try:
+        return compute_v1.Instance.from_json(json.dumps(body))
+    except ParseError as error:
+        raise ConfigError(
+            f"hydra.launcher.vm.instance: Compute Engine's Instance does not take this: {error}. Its fields:"
+            " https://cloud.google.com/compute/docs/reference/rest/v1/instances"
+        ) from error

@@ -44,6 +44,7 @@ class Track:
     lost: int = 0
     boot_failures: int = 0
     asked: bool = False
+    generation: int = 0
     heard: float = 0.0
     placed: float = 0.0
     note: str = ""
@@ -77,6 +78,7 @@ class Watch:
         self.tracks = {point.num: Track(point) for point in self.points}
         self._pool = ThreadPoolExecutor(2, "collect")
         self._instances: dict[str, str] = {}
+        self._given_up: set[str] = set()
         self._room_at = 0.0
         self._pause = _FIRST_PAUSE_S
         self._full_since: float | None = None
@@ -133,7 +135,7 @@ class Watch:
         track.vms -= 1
         self._full_since = self._full_since or now
         if not self._others_alive() and (not answer.may_pass or now - self._full_since > _GIVE_UP_S):
-            raise NoPlace(_no_place(answer))
+            raise NoPlace(_no_place(answer, started=any(track.placed for track in self.tracks.values())))
         if track.note != "waiting for a place":
             track.note = "waiting for a place"
         if not self._one_at_a_time:
@@ -149,8 +151,9 @@ class Watch:
         for entry in self.bucket.list(self.names.statuses):
             status = JobStatus.from_metadata(entry.metadata)
             track = self.tracks.get(status.num)
-            if track is None or track.status == status:
+            if track is None or track.generation == entry.generation:
                 continue
+            track.generation = entry.generation
             track.status = status
             track.heard = self.clock()
             if status.metric is not None and (not track.history or track.history[-1] != status.metric):
@@ -169,20 +172,18 @@ class Watch:
         elif status is not None and status.instance == track.instance and track.instance:
             track.state, track.note = status.state, status.message
             if status.state is JobState.PREEMPTED:
-                self._give_up(track, "was taken back", released=True)
+                self._give_up(track, "was taken back")
             else:
                 self._check_alive(track)
         elif status is not None and status.instance and self._alive(status.instance):
-            track.instance, track.zone, track.state = (
-                status.instance,
-                status.zone,
-                status.state,
-            )  # another's VM took it
+            # Another job's VM took it.
+            track.instance, track.zone, track.state = status.instance, status.zone, status.state
         elif track.instance:
             self._check_alive(track)
 
     def _alive(self, instance: str) -> bool:
-        return self._instances.get(instance, "TERMINATED") not in GONE
+        """Whether anything is to be hoped for from it: one that was given up may take minutes to go."""
+        return instance not in self._given_up and self._instances.get(instance, "TERMINATED") not in GONE
 
     def _check_alive(self, track: Track) -> None:
         """Finds the VM that vanished, that never came up, or that has fallen silent."""
@@ -210,9 +211,10 @@ class Watch:
                 message = f"no VM could make its environment:\n{reason}"
                 self._end(track, lost(self.names, track.point, Failure.ENVIRONMENT, message, self.clock()))
                 return
-        if claim is not None and claim.state == "held":
-            claims.release(self.bucket, self.names, claim)
-        self._give_up(track, "is gone", released=True)
+        held = claim is not None and claim.state == "held"
+        if claim is not None and held and claims.release(self.bucket, self.names, claim) is None:
+            return  # it finished this very moment: the next look finds it done
+        self._give_up(track, "is gone")
 
     def _boot_failure(self, instance: str) -> str:
         try:
@@ -220,8 +222,9 @@ class Watch:
         except ObjectMissing:
             return ""
 
-    def _give_up(self, track: Track, why: str, released: bool) -> None:
+    def _give_up(self, track: Track, why: str) -> None:
         track.lost += 1
+        self._given_up.add(track.instance)
         self.tell(f"VM {track.instance} of job {track.num} {why} in {track.zone}")
         if track.lost >= self.settings.max_attempts:
             message = f"its VM was lost {track.lost} times (hydra.launcher.max_attempts={self.settings.max_attempts})"
@@ -236,8 +239,8 @@ class Watch:
 
     def _settle(self, track: Track) -> None:
         assert track.collecting is not None
-        collected = track.collecting.result()
-        track.collecting = None
+        collecting, track.collecting = track.collecting, None  # one that failed is begun anew
+        collected = collecting.result()
         if collected is not None:
             self._end(track, collected)
 
@@ -314,13 +317,18 @@ def _cause(collected: Collected) -> str:
     return last if result.failure in (None, Failure.RAISED) else f"{result.failure.value}: {last}"
 
 
-def _no_place(answer: NotPlaced) -> str:
+def _no_place(answer: NotPlaced, started: bool) -> str:
     lines = [
         f"  {candidate.zone:24} {refusal.code}: {refusal.message}" for candidate, refusal in answer.refused
     ]
     shown = "\n".join(lines[:20])
+    if len(lines) > 20:
+        shown += f"\n  and {len(lines) - 20} more"
+    charged = (
+        "What has run so far is paid for, and safe" if started else "Nothing was started; nothing is charged"
+    )
     return (
         f"No VM could be had for job {answer.num}. {len(answer.refused)} places were asked:\n{shown}\n"
         "What would help: another hydra.launcher.vm.machine_type or vm.gpu, more regions, or a higher quota"
-        " (https://console.cloud.google.com/iam-admin/quotas). Nothing was started; nothing is charged."
+        f" (https://console.cloud.google.com/iam-admin/quotas). {charged}."
     )
