@@ -82,6 +82,9 @@ class Server:
         _log.info("serving %s and %s", self.running.compute, self.running.storage)
         while not self._stop.wait(_TICK_S):
             self._storage.keep_running()
+            if not self._home.endpoints.exists():
+                _log.error("%s is gone, and the server goes with it", self._home.path)
+                self._stop.set()
             if self._is_idle():
                 _log.info("idle for %.0f s", self._idle_exit_s)
                 self._stop.set()

@@ -22,7 +22,7 @@ METHODS = {
     "imageFamilyViews": "get",
     "images": "delete get getFromFamily insert list setLabels",
     "instances": "aggregatedList bulkInsert delete get getSerialPortOutput insert list reset setDeletionProtection "
-    "setDiskAutoDelete setLabels setMetadata setScheduling setServiceAccount setTags "
+    "setDiskAutoDelete setLabels setMachineType setMetadata setScheduling setServiceAccount setTags "
     "simulateMaintenanceEvent start stop",
     "machineTypes": "aggregatedList get list",
     "networks": "get list",

@@ -83,6 +83,9 @@ class Embedded:
         self._thread.join(30)
         assert not self._thread.is_alive()
 
+    def ended(self) -> bool:
+        return not self._thread.is_alive()
+
     def insert(self, name: str, machine_type: str = "e2-micro", **fields: Any) -> compute_v1.Operation:
         """Insert and wait; the finished operation, failed or not."""
         return self.wait(

@@ -45,6 +45,9 @@ class FakeMachine:
         self.directory.mkdir(parents=True)
         self.spec, self.metadata = spec, spec.metadata
 
+    def change(self, spec: MachineSpec) -> None:
+        self.spec, self.metadata = spec, spec.metadata
+
     def power_on(self) -> None:
         assert self._machines.booting.wait(30)
         self._on, self._exit = True, None

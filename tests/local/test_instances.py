@@ -52,6 +52,22 @@ def test_stop_start_reset_and_delete_go_their_way(cloud: Embedded) -> None:
         cloud.get("vm")
 
 
+def test_a_stopped_instance_starts_again_as_another_machine_type(cloud: Embedded) -> None:
+    cloud.insert("vm")
+    change = compute_v1.InstancesSetMachineTypeRequest(
+        machine_type=f"zones/{ZONE}/machineTypes/e2-standard-2"
+    )
+    resource = {"instances_set_machine_type_request_resource": change}
+    with pytest.raises(exceptions.BadRequest, match="must be stopped"):
+        cloud.call("set_machine_type", "vm", **resource)
+    cloud.call("stop", "vm")
+    cloud.call("set_machine_type", "vm", **resource)
+    cloud.call("start", "vm")
+    spec = cloud.machines.named("vm").spec
+    assert spec is not None
+    assert spec.memory_bytes == 8 << 30
+
+
 def test_a_boot_disk_comes_and_goes_with_its_instance(cloud: Embedded) -> None:
     cloud.insert("vm")
     (disk,) = cloud.disks.list(project=PROJECT, zone=ZONE)

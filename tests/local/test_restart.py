@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,6 +130,14 @@ def test_a_server_that_nobody_needs_ends_by_itself(command: Command) -> None:
     command.ensure("--idle-exit", "0.2")
     eventually(lambda: not command.home.served())
     assert json.loads(command("status", "--json"))["running"] is False
+
+
+def test_a_server_whose_home_is_removed_ends(tmp_path: Path, machines: FakeMachines) -> None:
+    home = tmp_path / "local"
+    home.mkdir()
+    embedded = Embedded(home, machines)
+    shutil.rmtree(home)
+    eventually(embedded.ended)
 
 
 def test_env_starts_the_server_and_names_it_to_googles_tools(command: Command) -> None:

@@ -76,6 +76,7 @@ METHODS: dict[str, Method] = {
     "instances.setDeletionProtection": instances.set_deletion_protection,
     "instances.setDiskAutoDelete": instances.set_disk_auto_delete,
     "instances.setLabels": instances.set_labels,
+    "instances.setMachineType": instances.set_machine_type,
     "instances.setMetadata": instances.set_metadata,
     "instances.setScheduling": instances.set_scheduling,
     "instances.setServiceAccount": instances.set_service_account,

@@ -6,7 +6,7 @@ import uuid
 
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.errors import ApiError, Json, already_exists, invalid, invalid_value, required
-from hydra_gce.local.compute.instance_draft import draft_instance, read_tags
+from hydra_gce.local.compute.instance_draft import draft_instance, find_machine_type, read_tags
 from hydra_gce.local.compute.labels import set_labels as replace_labels
 from hydra_gce.local.compute.listing import aggregated, page
 from hydra_gce.local.compute.metadata import check_fingerprint, read_metadata
@@ -146,6 +146,16 @@ def set_scheduling(cloud: Cloud, request: Request) -> Json:
     has_gpus = bool(instance.body.get("guestAccelerators"))
     cloud.change(instance, {"scheduling": read_scheduling(merged, has_gpus=has_gpus, now=cloud.clock())})
     return request.begin(cloud, request.scope, "setScheduling", instance, "instances.metadata")
+
+
+def set_machine_type(cloud: Cloud, request: Request) -> Json:
+    instance = _stopped(cloud, request, "change the machine type")
+    reference = request.body.get("machineType")
+    if reference is None:
+        raise required("machineType")
+    kind = find_machine_type(cloud, request.path["zone"], reference, "machineType")
+    cloud.change(instance, {"machineType": link(request.project, request.scope, "machineTypes", kind.name)})
+    return request.begin(cloud, request.scope, "setMachineType", instance, "nothing")
 
 
 def set_service_account(cloud: Cloud, request: Request) -> Json:

@@ -158,7 +158,7 @@ class Lifecycle:
                 machine.delete()
                 machine.create(spec)
             else:
-                machine.set_metadata(spec.metadata)
+                machine.change(spec)
             machine.power_on()
         except (OSError, MachineError) as error:
             capacity.release(cloud, instance)
