@@ -1,16 +1,15 @@
 """All that can be set under ``hydra.launcher``, with its meaning beside it.
 
 Plain dataclasses, no checks: ``hydra_gce.validation`` reads them before anything is started. They are imported at each
-start of each Hydra program on the machine, so this module imports nothing but the standard library.
+start of each Hydra program on the machine: so annotations are types that nobody need evaluate, and methods that nobody
+calls are not made.
 """
-
-from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class VM:
     """The machine that a point of the sweep gets."""
 
@@ -52,7 +51,7 @@ class VM:
     instance: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class Env:
     """The Python environment on the VM."""
 
@@ -70,7 +69,7 @@ class Env:
     pass_variables: list[str] = field(default_factory=list)
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class Code:
     """What of the project goes along."""
 
@@ -83,7 +82,7 @@ class Code:
     max_mb: int = 500
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class Tracking:
     """MLflow."""
 
@@ -93,7 +92,7 @@ class Tracking:
     experiment: str | None = None
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class Settings:
     """``hydra.launcher.*``."""
 

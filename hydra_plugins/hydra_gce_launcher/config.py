@@ -7,7 +7,7 @@ from hydra.core.config_store import ConfigStore
 from hydra_gce.settings import Settings
 
 
-@dataclass
+@dataclass(eq=False, repr=False, match_args=False)
 class GCELauncherConf(Settings):
     _target_: str = "hydra_plugins.hydra_gce_launcher.launcher.GCELauncher"
 
