@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +25,7 @@ from hydra_gce.unreachable import UNREACHABLE
 _PARALLEL_INSERTS = 8
 _REFUSAL_KEPT_S = 60.0
 _TRIES_IN_PLACE = 3
+_FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
 GONE = ("STOPPING", "TERMINATED", "STOPPED", "SUSPENDED", "PENDING_STOP")
 
 
@@ -99,10 +100,14 @@ class Fleet:
         return len(self._asked)
 
     def instances(self) -> dict[str, str]:
-        """Name and status of the sweep's VMs that exist: one listing, however many there are."""
+        """Name and status of the sweep's VMs that exist.
+
+        One listing for each of the few zones that they are in, or one over all zones where those are many.
+        """
         with self._lock:
             known = list(self._lives.items())  # one that is made from here on may be missing in the listing
-        listed = list_instances(self.backend, self.order.sweep)
+        zones = {life.candidate.zone for _, life in known if life.end is None}
+        listed = list_instances(self.backend, self.order.sweep, zones if len(zones) <= _FEW_ZONES else None)
         found: dict[str, str] = {instance.name: instance.status for instance in listed}
         now = self.clock()
         with self._lock:
@@ -221,11 +226,21 @@ class Fleet:
             self._refused.clear()
 
 
-def list_instances(backend: Backend, sweep: str | None = None) -> list[Any]:
-    """Compute Engine's instances of a sweep, or of all sweeps, over all zones."""
+def list_instances(
+    backend: Backend, sweep: str | None = None, zones: Collection[str] | None = None
+) -> list[Any]:
+    """Compute Engine's instances of a sweep, or of all sweeps; in ``zones``, or wherever they are."""
     from google.cloud import compute_v1
 
     wanted = f"labels.{SWEEP_LABEL}={sweep}" if sweep else f"labels.{SWEEP_LABEL}:*"
+    if zones is not None:
+        return [
+            instance
+            for zone in sorted(zones)
+            for instance in backend.instances.list(
+                request=compute_v1.ListInstancesRequest(project=backend.project, zone=zone, filter=wanted)
+            )
+        ]
     request = compute_v1.AggregatedListInstancesRequest(project=backend.project, filter=wanted)
     return [
         instance
