@@ -26,7 +26,9 @@ _PARALLEL_INSERTS = 8
 _REFUSAL_KEPT_S = 60.0
 _TRIES_IN_PLACE = 3
 _FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
-GONE = ("STOPPING", "TERMINATED", "STOPPED", "SUSPENDED", "PENDING_STOP")
+LEAVING = ("STOPPING", "PENDING_STOP")
+"""Being shut down: what runs there has a while to end."""
+GONE = (*LEAVING, "TERMINATED", "STOPPED", "SUSPENDED")
 
 
 @dataclass(frozen=True)

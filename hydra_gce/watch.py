@@ -16,7 +16,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.collect import Collected, collect, lost
 from hydra_gce.compose import Point
 from hydra_gce.errors import NoPlace, ObjectMissing
-from hydra_gce.fleet import GONE, Fleet, NotPlaced, Placed
+from hydra_gce.fleet import GONE, LEAVING, Fleet, NotPlaced, Placed
 from hydra_gce.jobs import Failure, JobState, JobStatus
 from hydra_gce.settings import Settings
 from hydra_gce.view import JobView
@@ -189,7 +189,10 @@ class Watch:
         """Finds the VM that vanished, that never came up, or that has fallen silent."""
         now = self.clock()
         booting = track.status is None or track.status.instance != track.instance
-        if not self._alive(track.instance):
+        leaving = self._instances.get(track.instance) in LEAVING
+        if leaving and not booting and now - track.heard <= self.settings.heartbeat_timeout_s:
+            track.note = "saving"  # another attempt must not begin before its agent has sent what the program saves
+        elif not self._alive(track.instance):
             if now - track.placed > 1.0:  # a listing made before the VM was may still be on its way
                 self._vanished(track, booting)
         elif now - track.heard > (_BOOT_TIMEOUT_S if booting else self.settings.heartbeat_timeout_s):
