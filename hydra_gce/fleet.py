@@ -114,8 +114,8 @@ class Fleet:
         now = self.clock()
         with self._lock:
             for name, life in known:
-                alive = name in found and found[name] not in GONE
-                if not alive and life.end is None:
+                status = found.get(name, "TERMINATED")
+                if status in GONE and status not in LEAVING and life.end is None:
                     life.end = now
         return found
 
