@@ -19,6 +19,6 @@ def prepare_process(seed: int) -> None:
         )
     for gpu in tf.config.list_physical_devices("GPU"):
         tf.config.experimental.set_memory_growth(gpu, True)
-    keras.utils.disable_interactive_logging()  # no progress bars in log files
     keras.utils.clear_session()
+    keras.utils.disable_interactive_logging()  # no progress bars in log files
     keras.utils.set_random_seed(seed)
