@@ -10,6 +10,7 @@ HydraGCEError
 ├── NoPlace                no zone could give a VM
 ├── CollectError           results are safe in the bucket but could not be written here
 ├── LocalEngineError       the embedded Compute Engine did not start or answer
+├── Unreachable            Google Cloud does not answer; nothing is wrong with what was asked
 ├── BucketError
 │   ├── ObjectMissing      an object that should be there is not
 │   ├── GenerationMismatch somebody else wrote it first
@@ -57,6 +58,10 @@ class CollectError(HydraGCEError):
 
 
 class LocalEngineError(HydraGCEError):
+    pass
+
+
+class Unreachable(HydraGCEError):
     pass
 
 
