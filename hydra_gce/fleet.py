@@ -28,7 +28,8 @@ _TRIES_IN_PLACE = 3
 _FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
 LEAVING = ("STOPPING", "PENDING_STOP")
 """Being shut down: what runs there has a while to end."""
-GONE = (*LEAVING, "TERMINATED", "STOPPED", "SUSPENDED")
+OFF = ("TERMINATED", "STOPPED", "SUSPENDED")
+GONE = (*LEAVING, *OFF)
 
 
 @dataclass(frozen=True)
@@ -114,8 +115,7 @@ class Fleet:
         now = self.clock()
         with self._lock:
             for name, life in known:
-                status = found.get(name, "TERMINATED")
-                if status in GONE and status not in LEAVING and life.end is None:
+                if found.get(name, "TERMINATED") in OFF and life.end is None:
                     life.end = now
         return found
 
