@@ -5,9 +5,10 @@ Each ``tick`` costs one listing of statuses and one of instances, however many j
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -112,9 +113,9 @@ class Watch:
             else:
                 self._wait_for_room(track, answer)
         if any(track.vms for track in self.tracks.values()):
-            before = {name for name, status in self._instances.items() if status not in GONE}
+            before = _holding(self._instances)
             self._instances = self.fleet.instances()
-            if any(self._instances.get(name, "TERMINATED") in GONE for name in before):
+            if before - _holding(self._instances):
                 self.fleet.forget_refusals()
                 self._room_at = 0.0
 
@@ -191,7 +192,8 @@ class Watch:
         booting = track.status is None or track.status.instance != track.instance
         leaving = self._instances.get(track.instance) in LEAVING
         if leaving and not booting and now - track.heard <= self.settings.heartbeat_timeout_s:
-            track.note = "saving"  # another attempt must not begin before its agent has sent what the program saves
+            # Another attempt must not begin before its agent has sent what the program saves.
+            track.note = "saving"
         elif not self._alive(track.instance):
             if now - track.placed > 1.0:  # a listing made before the VM was may still be on its way
                 self._vanished(track, booting)
@@ -264,7 +266,8 @@ class Watch:
         """A VM for each job that has none, as far as ``max_vms`` and the places allow."""
         if self.clock() < self._room_at:
             return
-        limit = self.settings.max_vms or len(self.tracks)
+        # Without a limit each job has one, and those that were given up may linger.
+        limit = self.settings.max_vms or math.inf
         vms = self.fleet.asking + sum(status not in GONE for status in self._instances.values())
         for track in self.tracks.values():
             free = not (track.done or track.collecting or track.asked or track.instance)
@@ -309,6 +312,11 @@ class Watch:
             note=track.note,
             previous_zone=track.previous_zone,
         )
+
+
+def _holding(instances: Mapping[str, str]) -> set[str]:
+    """Those that hold stock and quota: a VM that is being shut down does so to its end."""
+    return {name for name, status in instances.items() if status in LEAVING or status not in GONE}
 
 
 def _cause(collected: Collected) -> str:

@@ -104,6 +104,12 @@ class StubbedCompute:
                 scopes = self._listing()
             self.before_listing()
             _send(http, 200, {"kind": "compute#instanceAggregatedList", "items": scopes})
+        elif http.command == "GET" and parts[2:] == ["instances"]:
+            self.filters.append(query["filter"])
+            with self._lock:
+                items = self._listing().get(f"zones/{parts[1]}", {}).get("instances", [])
+            self.before_listing()
+            _send(http, 200, {"kind": "compute#instanceList", "items": items})
         elif parts[2] == "operations":
             _send(http, 200, self._operations[parts[3]])
         elif http.command == "DELETE":

@@ -19,6 +19,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
+    from hydra_gce.backend import Backend
     from hydra_gce.bucket import Bucket
 
 # The same examples on every machine and in every run, and no verdict by the clock of a busy one.
@@ -119,6 +120,14 @@ def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Backend:
+    """The embedded Compute Engine of this test session, started by the first that asks for it."""
+    from hydra_gce.backend import connect
+
+    return connect("local", None)
 
 
 @pytest.fixture

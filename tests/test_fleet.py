@@ -244,8 +244,8 @@ def test_a_regions_refusal_is_remembered_for_all_of_its_zones(lab: Lab) -> None:
 
 
 def test_many_jobs_do_not_all_ask_all_places(compute: StubbedCompute) -> None:
-    candidates = resolve(VMRequest())
-    assert len(candidates) > 80
+    candidates = resolve(VMRequest(regions=["europe-*"]))
+    assert len(candidates) > 30
     lab = Lab(compute, candidates)
     compute.decide = lambda insert: STOCKOUT
     answers = lab.ask(*range(40))
@@ -290,11 +290,40 @@ def test_a_vm_made_during_a_listing_stays_on_the_bill(lab: Lab) -> None:
         lab.compute.before_listing = lambda: None
         done.extend(lab.ask(0))
 
+    lab.place(1)
     lab.compute.before_listing = place_one
-    assert lab.fleet.instances() == {}
+    assert list(lab.fleet.instances()) == ["hg-calm-otter-1"]
     assert isinstance(done[0], Placed)
     lab.now += 100
     assert lab.fleet.bill(0)[1] == 100
+
+
+def test_a_vm_that_is_shut_down_is_seen_and_paid_for_until_it_is_gone(lab: Lab) -> None:
+    name = lab.place(0).instance
+    lab.compute.instances[name]["status"] = "STOPPING"
+    for _ in range(3):
+        lab.now += 10
+        assert lab.fleet.instances() == {name: "STOPPING"}
+    del lab.compute.instances[name]
+    lab.fleet.instances()
+    lab.now += 100
+    assert lab.fleet.instances() == {}
+    assert lab.fleet.bill(0)[1] == 30
+
+
+def test_vms_are_listed_in_their_few_zones_or_over_all_of_many(compute: StubbedCompute) -> None:
+    candidates = resolve(VMRequest(regions=["us-*"]))
+    lab = Lab(compute, candidates)
+    for many in (1, 4, 6):
+        compute.filters.clear()
+        for num in range(len(compute.instances), many):
+            zone = candidates[num].zone
+            compute.decide = lambda insert, zone=zone: Made() if insert.zone == zone else STOCKOUT
+            lab.fleet.forget_refusals()
+            lab.place(num)
+        assert len(lab.fleet.instances()) == many
+        assert compute.filters == ["labels.hydra-gce-sweep=calm-otter"] * (many if many <= 4 else 1)
+    lab.fleet.close()
 
 
 def test_deleting_a_vm_that_is_gone_is_no_error(lab: Lab) -> None:

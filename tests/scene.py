@@ -1,0 +1,159 @@
+"""A sweep under watch, with the laptop's side real and a test in the place of the VMs' agents."""
+
+from __future__ import annotations
+
+import pickle
+import uuid
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from google.cloud import compute_v1
+from hydra.core.utils import JobReturn
+from hydra.core.utils import JobStatus as HydraStatus
+from omegaconf import OmegaConf
+
+from hydra_gce import claims
+from hydra_gce.backend import Backend
+from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.claims import Claim
+from hydra_gce.compose import Point
+from hydra_gce.fleet import Fleet, list_instances
+from hydra_gce.jobs import JobResult, JobState, JobStatus, seal_result
+from hydra_gce.machines import Candidate
+from hydra_gce.mirror import Mirror
+from hydra_gce.request import Order
+from hydra_gce.settings import VM, Settings
+from hydra_gce.view import JobView
+from hydra_gce.watch import Watch
+from tests.patience import wait_until
+
+KEY = b"k" * 32
+# A VM that boots and does nothing: its agent is the test.
+IDLE = VM(metadata={"startup-script": "#!/bin/sh\n"})
+
+
+def point(num: int, directory: Path) -> Point:
+    config = OmegaConf.create({"lr": 0.1, "hydra": {"job": {"name": "train", "num": num}}})
+    return Point(num, [f"lr=0.{num}"], config, directory, directory / str(num))
+
+
+@dataclass
+class Scene:
+    backend: Backend
+    bucket: Bucket
+    candidates: list[Candidate]
+    directory: Path
+    jobs: int = 1
+    settings: Settings = field(default_factory=Settings)
+    now: float = 1_000_000.0
+    news: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.names = SweepNames(f"test-{uuid.uuid4().hex[:8]}")
+        order = Order(self.names.sweep, self.backend.project, IDLE, self.backend.image, {})
+        self.fleet = Fleet(
+            self.backend,
+            order,
+            self.candidates,
+            self.news.append,
+            clock=self.clock,
+            pause=lambda seconds: None,
+        )
+        points = [point(num, self.directory) for num in range(self.jobs)]
+        self.watch = Watch(
+            self.bucket,
+            self.names,
+            KEY,
+            self.fleet,
+            self.settings,
+            points,
+            self.news.append,
+            clock=self.clock,
+        )
+        for one in points:
+            self.bucket.write(self.names.status(one.num), b"", metadata=JobStatus(one.num).to_metadata())
+
+    def clock(self) -> float:
+        return self.now
+
+    def close(self) -> None:
+        self.watch.close()
+        self.fleet.close()
+        for instance in list_instances(self.backend, self.names.sweep):
+            self.end_vm(instance.name)
+
+    def view(self, num: int) -> JobView:
+        return self.watch.views()[num]
+
+    def says(self, part: str) -> bool:
+        return any(part in line for line in self.news)
+
+    def tick_until(self, num: int, state: JobState, **fields: Any) -> JobView:
+        def reached() -> bool:
+            self.watch.tick()
+            view = self.view(num)
+            return view.state is state and all(getattr(view, name) == value for name, value in fields.items())
+
+        wait_until(reached, f"job {num} is {state.value}, {fields}; it is {self.view(num)}")
+        return self.view(num)
+
+    def placed(self, num: int, but: str = "") -> str:
+        """The name of the VM that the job has once it has one, and another than ``but``."""
+
+        def has_one() -> bool:
+            self.watch.tick()
+            return self.view(num).instance not in ("", but)
+
+        wait_until(has_one, f"job {num} has a VM")
+        self.now += 2.0  # its absence from a listing now means that it is gone
+        return self.view(num).instance
+
+    # What an agent does.
+
+    def claim(self, num: int, instance: str) -> Claim:
+        claim = claims.take(self.bucket, self.names, num, instance)
+        assert claim is not None
+        return claim
+
+    def say(self, claim: Claim, state: JobState = JobState.RUNNING, **fields: Any) -> JobStatus:
+        """A heartbeat."""
+        fields = {"heartbeat": self.now, "zone": self.candidates[0].zone, **fields}
+        status = JobStatus(claim.num, state, claim.attempt, claim.instance, **fields)
+        self.bucket.write(self.names.status(claim.num), b"", metadata=status.to_metadata())
+        return status
+
+    def leave_output(self, claim: Claim, **files: str) -> None:
+        directory = self.directory / "vm" / uuid.uuid4().hex
+        directory.mkdir(parents=True)
+        for name, content in files.items():
+            (directory / name).write_text(content)
+        Mirror(self.bucket, self.names, KEY, claim.num, claim.attempt, directory).sync()
+
+    def finish(self, claim: Claim, value: object, **fields: Any) -> None:
+        """The result, the claim; the status comes with ``say``."""
+        job_return = JobReturn()
+        job_return.return_value, job_return.status = value, HydraStatus.COMPLETED
+        result = JobResult(
+            self.names.sweep,
+            claim.num,
+            claim.attempt,
+            JobState.COMPLETED,
+            self.now - 1,
+            self.now,
+            exit_code=0,
+        )
+        envelope = seal_result(KEY, replace(result, **fields), pickle.dumps(job_return))
+        self.bucket.write(self.names.result(claim.num, claim.attempt), envelope)
+        assert claims.finish(self.bucket, self.names, claim) is not None
+
+    # What becomes of a VM.
+
+    def end_vm(self, name: str) -> None:
+        (instance,) = [one for one in list_instances(self.backend, self.names.sweep) if one.name == name]
+        zone = instance.zone.rpartition("/")[2]
+        client: compute_v1.InstancesClient = self.backend.instances
+        client.delete_unary(project=self.backend.project, zone=zone, instance=name)
+
+    def vms(self) -> dict[str, str]:
+        return {one.name: one.status for one in list_instances(self.backend, self.names.sweep)}
