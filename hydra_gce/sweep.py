@@ -193,14 +193,11 @@ class Sweep:
                     time.sleep(_pause(time.time() - batch.identity.started))
         except BaseException as error:
             if interrupts.keep:
-                self._tell(
-                    f"the VMs go on; see them with: hydra-gce ls; end them with: hydra-gce down {names.sweep}"
-                )
+                left = f"the VMs go on (hydra-gce ls shows them, hydra-gce down {names.sweep} ends them)"
             else:
                 fleet.close()
                 left = delete_all(batch.backend, names.sweep)
-                self._tell(left)
-            display.close(self._view(batch, watch, playback))
+            display.close(self._view(batch, watch, playback, left))
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(_INTERRUPTED) from None  # all is said: no traceback
             raise
@@ -208,9 +205,10 @@ class Sweep:
             watch.close()
             fleet.close()
         left = see_them_leave(batch.backend, names.sweep)
-        if trouble := playback.close():
-            self._tell(trouble)
+        trouble = playback.close()
         display.close(self._view(batch, watch, playback, left))
+        if trouble:
+            print(trouble, file=sys.stderr)
         uncollected = [
             t.collected.uncollected for t in watch.tracks.values() if t.collected and t.collected.uncollected
         ]
