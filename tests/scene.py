@@ -80,8 +80,9 @@ class Scene:
     def close(self) -> None:
         self.watch.close()
         self.fleet.close()
-        for instance in list_instances(self.backend, self.names.sweep):
-            self.end_vm(instance.name)
+        for name in self.vms():
+            self.end_vm(name)
+        wait_until(lambda: not self.vms(), "all VMs are gone")
 
     def view(self, num: int) -> JobView:
         return self.watch.views()[num]

@@ -94,6 +94,7 @@ def test_a_job_without_room_waits_says_so_and_goes_on_when_a_vm_leaves(
     scene = opened(embedded, candidates=places, jobs=2)
 
     def one_waits() -> bool:
+        scene.now += 0.1
         scene.watch.tick()
         return sorted(view.state.value for view in scene.watch.views()) == ["BOOTING", "PENDING"]
 
