@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hydra_gce.backend import Backend, connect
-from hydra_gce.fleet import list_instances
+from hydra_gce.compute import HereCompute
 from tests.e2e.project import Project
 
 
@@ -31,7 +31,7 @@ def no_vm_was_asked_for(engine: Backend) -> Iterator[None]:
     before = _insertions(engine)
     yield
     assert _insertions(engine) == before
-    assert not list_instances(engine)
+    assert not HereCompute(engine).instances()
 
 
 def _insertions(engine: Backend) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from hydra_gce.backend import Backend
-from hydra_gce.fleet import list_instances
+from hydra_gce.compute import HereCompute
 from tests.e2e.project import Ended, Project, hydra_gce
 
 DEATHS = """
@@ -110,7 +110,7 @@ def test_the_last_lines_of_a_job_that_died_are_in_its_log(sweep: tuple[Project, 
 
 def test_no_vm_is_left(sweep: tuple[Project, Ended], engine: Backend) -> None:
     assert "no VM is left" in sweep[1].out
-    assert not list_instances(engine, sweep[1].sweep)
+    assert not HereCompute(engine).instances(sweep[1].sweep)
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pexpect
 import pytest
 
 from hydra_gce.backend import Backend
-from hydra_gce.fleet import list_instances
+from hydra_gce.compute import HereCompute
 from tests.e2e.project import PATIENCE_S, Project, eventually, hydra_gce
 
 LONG = """
@@ -48,7 +48,7 @@ def test_after_the_launcher_was_killed_ls_shows_what_runs_and_down_removes_it(
     assert gone.code == 0
     assert f"deleting hg-{sweep}-0" in gone.out
     assert "no VM is left" in gone.out
-    assert not list_instances(engine, sweep)
+    assert not HereCompute(engine).instances(sweep)
 
 
 def test_an_interrupt_where_nobody_can_be_asked_deletes_the_vms_and_says_so(
@@ -64,7 +64,7 @@ def test_an_interrupt_where_nobody_can_be_asked_deletes_the_vms_and_says_so(
     assert ended.code not in (0, -signal.SIGINT)
     assert "no VM is left" in ended.out
     assert "Traceback" not in ended.said
-    assert not list_instances(engine, sweep)
+    assert not HereCompute(engine).instances(sweep)
 
 
 def test_a_vm_goes_on_after_an_interrupt_if_the_person_says_keep(long: Project, engine: Backend) -> None:
@@ -75,14 +75,14 @@ def test_a_vm_goes_on_after_an_interrupt_if_the_person_says_keep(long: Project, 
     try:
         terminal.expect(r"sweep ([a-z]+-[a-z]+)")
         sweep = terminal.match[1]
-        eventually(lambda: list_instances(engine, sweep), "there never was a VM")
+        eventually(lambda: HereCompute(engine).instances(sweep), "there never was a VM")
         terminal.expect("BOOTING|RUNNING")
         terminal.sendintr()
         terminal.expect(r"\[D\]elete the VMs .*\[k\]eep")
         terminal.sendline("k")
         terminal.expect("the VMs go on")
         terminal.expect(pexpect.EOF)
-        assert list_instances(engine, sweep)
+        assert HereCompute(engine).instances(sweep)
     finally:
         terminal.close(force=True)
     assert "no VM is left" in hydra_gce("down", sweep).out

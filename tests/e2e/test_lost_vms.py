@@ -9,7 +9,7 @@ import pytest
 
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
-from hydra_gce.fleet import list_instances
+from hydra_gce.compute import HereCompute
 from tests.e2e.project import Ended, Project, eventually
 
 # The first attempt counts and saves until it is told to stop; the second finds what was saved and ends.
@@ -45,7 +45,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, engine: Backend) -> Iterator
         sweep = running.sweep()
         for job in (0, 1):
             wait_for_output(engine, sweep, job)
-        first, second = sorted(list_instances(engine, sweep), key=lambda vm: vm.labels["hydra-gce-job"])
+        first, second = sorted(HereCompute(engine).instances(sweep), key=lambda vm: vm.labels["hydra-gce-job"])
         there = {"project": engine.project, "zone": first.zone.rpartition("/")[2]}
         engine.instances.simulate_maintenance_event_unary(instance=first.name, **there)
         engine.instances.delete_unary(instance=second.name, **there)
@@ -108,4 +108,4 @@ def test_it_says_which_vm_was_lost_and_where_the_job_goes_on(sweep: tuple[Projec
 
 
 def test_no_vm_is_left(sweep: tuple[Project, Ended], engine: Backend) -> None:
-    assert not list_instances(engine, sweep[1].sweep)
+    assert not HereCompute(engine).instances(sweep[1].sweep)
