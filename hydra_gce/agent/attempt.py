@@ -78,7 +78,8 @@ class Attempt:
         process = self._start(place, tracking)
         courier.start()
         left = self._watch(process, courier, tracking, started)
-        rescued = place.rescue()
+        # A VM that is taken back has seconds left: they are for the output directory.
+        rescued = [] if left else place.rescue()
         courier.finish()
         self._say(JobState.PREEMPTED if left else JobState.RUNNING, "", started, courier, tracking)
         if left:
@@ -207,7 +208,9 @@ class _Ended:
 
     def judge(self, log_tail: list[str]) -> tuple[JobResult, bytes]:
         failed = JobResult("", 0, 0, JobState.FAILED, 0.0, 0.0, log_tail=log_tail)
-        if self.returncode == 0 and self.job_return.exists():
+        if (
+            self.job_return.exists()
+        ):  # it is written last: a crash while the process was ending takes nothing back
             returned = pickle.loads(self.job_return.read_bytes())
             if not returned["failed"]:
                 return replace(failed, state=JobState.COMPLETED, exit_code=0, log_tail=[]), returned[

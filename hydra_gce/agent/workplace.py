@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra_gce.archive import extract
 from hydra_gce.bucket import Bucket
+from hydra_gce.cargo.archive import extract
 from hydra_gce.jobs import JobSpec
 from hydra_gce.paths import translate as translate_path
 
@@ -42,7 +42,9 @@ class Workplace:
         written = [
             path
             for path, state in _walk(self.code)
-            if self.before.get(path) != state and not path.is_relative_to(self.sweep_dir)
+            if self.before.get(path) != state
+            and not path.is_relative_to(self.sweep_dir)
+            and not path.is_relative_to(self.output_dir)
         ]
         rescued: list[str] = []
         room = _RESCUE_LIMIT

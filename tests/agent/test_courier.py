@@ -1,0 +1,200 @@
+"""What a running job prints, records and writes reaches the bucket whole, once, and while it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from requests.exceptions import ConnectionError as NoConnection
+
+from hydra_gce.agent.courier import Courier, Lane, LogFile, PartSource, Tree
+from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.mirror import Mirror, read_manifest
+from tests.patience import wait_until
+
+KEY = b"k" * 32
+NAMES = SweepNames("calm-otter")
+
+
+class FailsOnce(Bucket):
+    """The first write of each object fails, as when the network is away."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        super().__init__(bucket._bucket)
+        self.failed: set[str] = set()
+
+    def write(
+        self,
+        name: str,
+        content: bytes,
+        *,
+        metadata: dict[str, str] | None = None,
+        if_generation: int | None = None,
+    ) -> int:
+        if name not in self.failed:
+            self.failed.add(name)
+            raise NoConnection("away")
+        return super().write(name, content, metadata=metadata, if_generation=if_generation)
+
+
+def logged(bucket: Bucket) -> list[bytes]:
+    names = sorted(entry.name for entry in bucket.list(f"{NAMES.job(0)}log/"))
+    assert names == [NAMES.log(0, 1, part) for part in range(len(names))]
+    return [bucket.read(name) for name in names]
+
+
+def lane(bucket: Bucket, source: PartSource) -> Lane:
+    return Lane(bucket, source, lambda part: NAMES.log(0, 1, part))
+
+
+def test_a_growing_text_arrives_in_numbered_parts_each_once(bucket: Bucket, tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    brings = lane(bucket, LogFile(path))
+    brings.bring()
+    brings.bring()
+    with path.open("ab") as file:
+        file.write(b"two\nhalf a li")
+    brings.bring()
+    assert logged(bucket) == [b"one\n", b"two\nhalf a li"]
+    assert brings.parts == 2
+
+
+def test_a_long_text_arrives_in_parts_of_a_mebibyte(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "log").write_bytes(b"x" * (5 << 19))
+    brings = lane(bucket, LogFile(tmp_path / "log"))
+    brings.bring()
+    assert [len(part) for part in logged(bucket)] == [1 << 20, 1 << 20, 1 << 19]
+
+
+def test_a_part_that_did_not_get_through_is_sent_again_before_the_next(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"one\n")
+    brings = lane(FailsOnce(bucket), LogFile(path))
+    with pytest.raises(NoConnection):
+        brings.bring()
+    with path.open("ab") as file:
+        file.write(b"two\n")
+    with pytest.raises(NoConnection):
+        brings.bring()
+    brings.bring()
+    assert b"".join(logged(bucket)) == b"one\ntwo\n"
+
+
+def test_the_tail_of_a_log_is_its_last_lines(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(b"".join(b"line %d\n" % number for number in range(20_000)) + b"\xff no newline")
+    assert LogFile(path).tail(3) == ["line 19998", "line 19999", "\ufffd no newline"]
+
+
+def test_files_that_are_new_or_changed_are_sent_and_no_others(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.png").write_bytes(b"1")
+    sends = Tree(bucket, NAMES.artifacts(0), tmp_path)
+    sends.sync()
+    before = {entry.name: entry.generation for entry in bucket.list("")}
+    assert list(before) == [f"{NAMES.artifacts(0)}sub/a.png"]
+    (tmp_path / "b.png").write_bytes(b"2")
+    sends.sync()
+    after = {entry.name: entry.generation for entry in bucket.list("")}
+    assert before.items() < after.items()
+    (tmp_path / "sub" / "a.png").write_bytes(b"changed")
+    sends.sync()
+    assert bucket.read(f"{NAMES.artifacts(0)}sub/a.png") == b"changed"
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    (tmp_path / "output").mkdir()
+    (tmp_path / "log").write_bytes(b"")
+    return tmp_path / "output"
+
+
+@pytest.fixture
+def couriers() -> Iterator[list[Courier]]:
+    made: list[Courier] = []
+    yield made
+    for courier in made:
+        courier._stop.set()
+        courier._thread.join()
+
+
+def courier(bucket: Bucket, output: Path, mirror_every_s: float = 0.0) -> Courier:
+    mirror = Mirror(bucket, NAMES, KEY, 0, 1, output)
+    return Courier(
+        bucket,
+        NAMES,
+        0,
+        1,
+        output.parent / "log",
+        mirror,
+        None,
+        None,
+        pause_s=0.01,
+        mirror_every_s=mirror_every_s,
+    )
+
+
+def mirrored(bucket: Bucket) -> list[str]:
+    manifest = read_manifest(bucket, NAMES, KEY, 0, 1)
+    return sorted(manifest.files) if manifest else []
+
+
+def test_log_and_output_arrive_while_the_job_runs(
+    bucket: Bucket, output: Path, couriers: list[Courier]
+) -> None:
+    carries = courier(bucket, output)
+    couriers.append(carries)
+    carries.start()
+    (output.parent / "log").write_bytes(b"epoch 1\n")
+    (output / "ckpt-1").write_bytes(b"1")
+    wait_until(lambda: logged(bucket) == [b"epoch 1\n"], "the log has arrived")
+    wait_until(lambda: mirrored(bucket) == ["ckpt-1"], "the checkpoint has arrived")
+    (output / "ckpt-2").write_bytes(b"2")
+    wait_until(lambda: mirrored(bucket) == ["ckpt-1", "ckpt-2"], "the next one has arrived")
+
+
+def test_at_the_end_everything_is_there_the_output_directory_first(
+    bucket: Bucket, output: Path, couriers: list[Courier]
+) -> None:
+    order: list[str] = []
+
+    class Seen(Bucket):
+        def write(self, name: str, content: bytes, **more: object) -> int:  # type: ignore[override]
+            order.append(name)
+            return super().write(name, content, **more)  # type: ignore[arg-type]
+
+    carries = courier(Seen(bucket._bucket), output, mirror_every_s=1e9)
+    carries._pause_s = 1e9
+    carries.start()
+    (output.parent / "log").write_bytes(b"the last words")
+    (output / "ckpt").write_bytes(b"1")
+    carries.finish()
+    assert order == [NAMES.output(0, 1) + "manifest", NAMES.log(0, 1, 0)]
+    assert mirrored(bucket) == ["ckpt"]
+    assert logged(bucket) == [b"the last words"]
+    assert (carries.log_parts, carries.journal_parts) == (1, 0)
+
+
+def test_a_bucket_out_of_reach_for_a_while_loses_nothing(
+    bucket: Bucket, output: Path, couriers: list[Courier]
+) -> None:
+    carries = courier(FailsOnce(bucket), output)
+    couriers.append(carries)
+    (output.parent / "log").write_bytes(b"epoch 1\n")
+    (output / "ckpt").write_bytes(b"1")
+    carries.start()
+    wait_until(lambda: logged(bucket) == [b"epoch 1\n"], "the log has arrived after all")
+    wait_until(lambda: mirrored(bucket) == ["ckpt"], "the checkpoint has arrived after all")
+
+
+def test_what_cannot_be_brought_at_the_end_is_an_error(bucket: Bucket, output: Path) -> None:
+    carries = courier(FailsOnce(bucket), output, mirror_every_s=1e9)
+    carries._pause_s = 1e9
+    carries.start()
+    (output / "ckpt").write_bytes(b"1")
+    with pytest.raises(NoConnection):
+        carries.finish()
