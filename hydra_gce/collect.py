@@ -52,6 +52,11 @@ def collect(bucket: Bucket, names: SweepNames, key: bytes, point: Point) -> Coll
             f"{error}. Nothing is lost: the outputs of job {point.num} stay in gs://{bucket.name}."
             f" Make room, then: hydra-gce collect {names.sweep}"
         )
+    except BucketError as error:  # one job's outputs were tampered with: its siblings go on
+        uncollected = CollectError(
+            f"{error}. The outputs of job {point.num} were not brought here; what there is of them stays in"
+            f" gs://{bucket.name}."
+        )
     return Collected(result, _job_return(names, point, result, pickled), uncollected)
 
 
