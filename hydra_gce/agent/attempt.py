@@ -208,9 +208,8 @@ class _Ended:
 
     def judge(self, log_tail: list[str]) -> tuple[JobResult, bytes]:
         failed = JobResult("", 0, 0, JobState.FAILED, 0.0, 0.0, log_tail=log_tail)
-        if (
-            self.job_return.exists()
-        ):  # it is written last: a crash while the process was ending takes nothing back
+        # It is written last: a crash while the process was ending takes nothing back.
+        if self.job_return.exists():
             returned = pickle.loads(self.job_return.read_bytes())
             if not returned["failed"]:
                 return replace(failed, state=JobState.COMPLETED, exit_code=0, log_tail=[]), returned[
