@@ -136,14 +136,17 @@ class Bucket:
         blob = self._bucket.get_blob(ROOT + name)
         return _entry(blob) if blob else None
 
-    def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> None:
+    def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
+        """Writes a whole object from a file and returns its generation."""
         blob = self._bucket.blob(ROOT + name)
         blob.metadata = metadata
         blob.upload_from_filename(str(path), content_type="application/octet-stream")
+        return int(blob.generation)
 
-    def download(self, name: str, path: Path) -> None:
+    def download(self, name: str, path: Path, generation: int | None = None) -> None:
         """Streams an object into ``path`` by way of a temporary name beside it: ``path`` is whole or not there.
 
+        :param generation: the one that is wanted: what was written over it since is not taken.
         :raises ObjectMissing: there is no such object.
         """
         from google.api_core.exceptions import NotFound
@@ -153,10 +156,11 @@ class Bucket:
         part = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
         try:
             with part.open("wb") as file:
-                self._bucket.blob(ROOT + name).download_to_file(file)
+                self._bucket.blob(ROOT + name, generation=generation).download_to_file(file)
             part.replace(path)
         except NotFound as error:
-            raise ObjectMissing(f"gs://{self.name}/{ROOT}{name} does not exist") from error
+            gone = "does not exist" if generation is None else "is gone, or was written over"
+            raise ObjectMissing(f"gs://{self.name}/{ROOT}{name} {gone}") from error
         finally:
             part.unlink(missing_ok=True)
 

@@ -77,20 +77,20 @@ def _where(verb: argparse.ArgumentParser) -> None:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    from hydra_gce.fleet import created, list_instances
+    from hydra_gce.compute import HereCompute
     from hydra_gce.home import sweep_records
 
     backend = _connect(options)
     now = time.time()
     vms: dict[str, list[dict[str, Any]]] = {}
-    for instance in list_instances(backend):
-        vms.setdefault(instance.labels["hydra-gce-sweep"], []).append(
+    for instance in HereCompute(backend).instances():
+        vms.setdefault(instance.sweep, []).append(
             {
                 "name": instance.name,
-                "zone": instance.zone.rpartition("/")[2],
+                "zone": instance.zone,
                 "status": instance.status,
-                "machine_type": instance.machine_type.rpartition("/")[2],
-                "age_s": round(now - created(instance)),
+                "machine_type": instance.machine_type,
+                "age_s": round(now - instance.created),
             }
         )
     records = {record.sweep: record for record in sweep_records()}
@@ -145,7 +145,7 @@ def _collect(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    from hydra_gce.fleet import list_instances
+    from hydra_gce.compute import HereCompute
     from hydra_gce.home import sweep_records
     from hydra_gce.leave import delete_all
 
@@ -153,10 +153,11 @@ def _down(options: argparse.Namespace) -> int:
         raise ConfigError("hydra-gce down: name one sweep (hydra-gce ls shows them), or say --all")
     known = [record for record in sweep_records() if record.sweep == options.sweep]
     backend = _connect_to(known[0]) if known else _connect(options)
-    wanted = list_instances(backend, options.sweep)
+    compute = HereCompute(backend)
+    wanted = compute.instances(options.sweep)
     for instance in wanted:
         print(f"deleting {instance.name} in {instance.zone.rpartition('/')[2]}")
-    print(delete_all(backend, options.sweep))
+    print(delete_all(compute, options.sweep))
     return 0
 
 

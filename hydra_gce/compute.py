@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,14 +13,13 @@ from typing import Any, Protocol
 from hydra_gce.backend import Backend
 from hydra_gce.errors import Unreachable
 from hydra_gce.refusals import Reach, Refusal, judge
+from hydra_gce.request import SWEEP_LABEL, to_message
 from hydra_gce.unreachable import UNREACHABLE
 
-SWEEP_LABEL = "hydra-gce-sweep"
-"""The label by which a VM is known as ours; its value is the sweep's name."""
-
 LEAVING = ("STOPPING", "PENDING_STOP")
-"""On its way out: the program may still be saving, and the VM still costs."""
-GONE = (*LEAVING, "TERMINATED", "STOPPED", "SUSPENDED")
+"""Being shut down: what runs there has a while to end, and costs."""
+OFF = ("TERMINATED", "STOPPED", "SUSPENDED")
+GONE = (*LEAVING, *OFF)
 
 _FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
 
@@ -34,12 +32,19 @@ class Instance:
     zone: str
     status: str
     machine_type: str
-    sweep: str
+    labels: dict[str, str]
     created: float
+
+    @property
+    def sweep(self) -> str:
+        return self.labels.get(SWEEP_LABEL, "")
 
 
 class Compute(Protocol):
-    """:raises Unreachable: Compute Engine cannot be reached; whether the request was carried out is not known."""
+    """:raises Unreachable: Compute Engine cannot be reached; whether the request was carried out is not known.
+
+    :raises ConfigError: the request is not one that Compute Engine knows.
+    """
 
     def insert(self, zone: str, body: dict[str, Any], request_id: str) -> Refusal | None:
         """Makes a VM, or says who refused it. An attempt's own VM that exists already is as good as made."""
@@ -60,15 +65,10 @@ class HereCompute:
     def insert(self, zone: str, body: dict[str, Any], request_id: str) -> Refusal | None:
         from google.api_core.exceptions import Conflict, GoogleAPICallError
         from google.cloud import compute_v1
-        from google.protobuf.json_format import ParseError
 
         project = self.backend.project
-        try:
-            message = compute_v1.Instance.from_json(json.dumps(body))
-        except ParseError as error:
-            return Refusal("invalid", f"hydra.launcher.vm.instance: {error}", Reach.REQUEST)
         request = compute_v1.InsertInstanceRequest(
-            project=project, zone=zone, instance_resource=message, request_id=request_id
+            project=project, zone=zone, instance_resource=to_message(body), request_id=request_id
         )
         try:
             operation = self.backend.instances.insert_unary(request=request)
@@ -125,9 +125,14 @@ def _instance(listed: Any) -> Instance:
         zone=listed.zone.rpartition("/")[2],
         status=listed.status,
         machine_type=listed.machine_type.rpartition("/")[2],
-        sweep=listed.labels.get(SWEEP_LABEL, ""),
-        created=datetime.fromisoformat(listed.creation_timestamp.replace("Z", "+00:00")).timestamp(),
+        labels=dict(listed.labels),
+        created=_seconds(listed.creation_timestamp),
     )
+
+
+def _seconds(rfc3339: str) -> float:
+    """Since the epoch; 0 for a VM that has no time yet."""
+    return datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp() if rfc3339 else 0.0
 
 
 def _reason(error: Any) -> str:

@@ -8,28 +8,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
-from hydra_gce.backend import Backend
+from hydra_gce.compute import OFF, Compute
 from hydra_gce.errors import ConfigError
 from hydra_gce.machines import Candidate, cost
-from hydra_gce.refusals import Reach, Refusal, judge
-from hydra_gce.request import SWEEP_LABEL, Order, to_message
-from hydra_gce.unreachable import UNREACHABLE
+from hydra_gce.refusals import Reach, Refusal
+from hydra_gce.request import Order
 
 _PARALLEL_INSERTS = 8
 _REFUSAL_KEPT_S = 60.0
 _TRIES_IN_PLACE = 3
-_FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
-LEAVING = ("STOPPING", "PENDING_STOP")
-"""Being shut down: what runs there has a while to end."""
-OFF = ("TERMINATED", "STOPPED", "SUSPENDED")
-GONE = (*LEAVING, *OFF)
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ class _Life:
 class Fleet:
     """The VMs of one sweep. ``tell`` gets a line for the person at each decision."""
 
-    backend: Backend
+    compute: Compute
     order: Order
     candidates: Sequence[Candidate]
     tell: Callable[[str], None]
@@ -110,7 +102,7 @@ class Fleet:
         with self._lock:
             known = list(self._lives.items())  # one that is made from here on may be missing in the listing
         zones = {life.candidate.zone for _, life in known if life.end is None}
-        listed = list_instances(self.backend, self.order.sweep, zones if len(zones) <= _FEW_ZONES else None)
+        listed = self.compute.instances(self.order.sweep, zones)
         found: dict[str, str] = {instance.name: instance.status for instance in listed}
         now = self.clock()
         with self._lock:
@@ -123,7 +115,7 @@ class Fleet:
         with self._lock:
             life = self._lives.get(instance)
         if life is not None:
-            delete_instance(self.backend, life.candidate.zone, instance)
+            self.compute.delete(life.candidate.zone, instance)
 
     def bill(self, num: int) -> tuple[Decimal, float]:
         """US dollars and seconds of all the VMs that the job has had so far."""
@@ -168,40 +160,12 @@ class Fleet:
         for number in range(_TRIES_IN_PLACE):
             if number:
                 self.pause(0.5 * 4 ** (number - 1))
-            refusal = self._insert(num, attempt, round_ * _TRIES_IN_PLACE + number, candidate)
+            body = self.order.body(num, attempt, candidate)
+            request = self.order.request_id(num, attempt, candidate.zone, round_ * _TRIES_IN_PLACE + number)
+            refusal = self.compute.insert(candidate.zone, body, request)
             if refusal is None or refusal.reach is not Reach.ATTEMPT:
                 return refusal
         return refusal
-
-    def _insert(self, num: int, attempt: int, round_: int, candidate: Candidate) -> Refusal | None:
-        """One ``instances.insert``, waited for. None if the VM is there."""
-        from google.api_core.exceptions import Conflict, GoogleAPICallError
-        from google.cloud import compute_v1
-
-        request = compute_v1.InsertInstanceRequest(
-            project=self.backend.project,
-            zone=candidate.zone,
-            instance_resource=to_message(self.order.body(num, attempt, candidate)),
-            request_id=self.order.request_id(num, attempt, candidate.zone, round_),
-        )
-        try:
-            operation = self.backend.instances.insert_unary(request=request)
-            while operation.status != compute_v1.Operation.Status.DONE:
-                operation = self.backend.zone_operations.wait(
-                    project=self.backend.project, zone=candidate.zone, operation=operation.name
-                )
-        except Conflict:
-            return (
-                None  # it exists: a former request for the very same attempt made it, and its answer was lost
-            )
-        except GoogleAPICallError as error:
-            return judge(_reason(error), error.message, error.code)
-        except UNREACHABLE as error:  # the request may have been carried out: the same one again tells
-            return Refusal(type(error).__name__, str(error), Reach.ATTEMPT)
-        if operation.error.errors:
-            first = operation.error.errors[0]
-            return judge(first.code, first.message)
-        return None
 
     def _recently(self, candidate: Candidate) -> Refusal | None:
         """The refusal that holds for this place since a moment ago, so that every job need not meet it again."""
@@ -226,49 +190,3 @@ class Fleet:
         """A VM has left: what was full may have room."""
         with self._lock:
             self._refused.clear()
-
-
-def list_instances(
-    backend: Backend, sweep: str | None = None, zones: Collection[str] | None = None
-) -> list[Any]:
-    """Compute Engine's instances of a sweep, or of all sweeps; in ``zones``, or wherever they are."""
-    from google.cloud import compute_v1
-
-    wanted = f"labels.{SWEEP_LABEL}={sweep}" if sweep else f"labels.{SWEEP_LABEL}:*"
-    if zones is not None:
-        return [
-            instance
-            for zone in sorted(zones)
-            for instance in backend.instances.list(
-                request=compute_v1.ListInstancesRequest(project=backend.project, zone=zone, filter=wanted)
-            )
-        ]
-    request = compute_v1.AggregatedListInstancesRequest(project=backend.project, filter=wanted)
-    return [
-        instance
-        for _, scope in backend.instances.aggregated_list(request=request)
-        for instance in scope.instances
-    ]
-
-
-def delete_instance(backend: Backend, zone: str, instance: str) -> None:
-    """Asks for the VM's deletion; one that is gone already is no error."""
-    from google.api_core.exceptions import NotFound
-
-    try:
-        backend.instances.delete_unary(project=backend.project, zone=zone, instance=instance)
-    except NotFound:
-        return
-
-
-def created(instance: Any) -> float:
-    """When the instance was made, in seconds since the epoch."""
-    return datetime.fromisoformat(instance.creation_timestamp.replace("Z", "+00:00")).timestamp()
-
-
-def _reason(error: Any) -> str:
-    """Google's short word for an HTTP error: ``error.errors[0].reason``."""
-    for detail in getattr(error, "errors", None) or []:
-        if isinstance(detail, dict) and detail.get("reason"):
-            return str(detail["reason"])
-    return str(getattr(error, "reason", None) or type(error).__name__)

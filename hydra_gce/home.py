@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import platformdirs
+
+from hydra_gce.errors import SweepDirBusy
 
 
 def home() -> Path:
@@ -53,6 +58,27 @@ class SweepRecord:
         except PermissionError:
             return True
         return True
+
+
+@contextmanager
+def only_launch_in(sweep_dir: Path) -> Iterator[None]:
+    """Makes the sweep's directory and keeps other launches out of it.
+
+    :raises SweepDirBusy: one is at work there.
+    """
+    from filelock import FileLock, Timeout
+
+    sweep_dir.mkdir(parents=True, exist_ok=True)
+    lock = home() / "locks" / hashlib.sha256(str(sweep_dir.resolve()).encode()).hexdigest()
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(lock, timeout=0):
+            yield
+    except Timeout as error:
+        raise SweepDirBusy(
+            f"hydra.sweep.dir: another launch is at work in {sweep_dir}. Wait for it, or choose another directory:"
+            " hydra.sweep.dir=<directory>. See what runs: hydra-gce ls"
+        ) from error
 
 
 def sweep_records() -> list[SweepRecord]:

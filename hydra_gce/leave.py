@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 
-from hydra_gce.backend import Backend
-from hydra_gce.fleet import delete_instance, list_instances
+from hydra_gce.compute import Compute
 
 NOTHING_LEFT = "no VM is left"
 
@@ -14,26 +13,26 @@ _DELETION_S = 120.0
 _PAUSE_S = 0.2
 
 
-def see_them_leave(backend: Backend, sweep: str) -> str:
+def see_them_leave(compute: Compute, sweep: str) -> str:
     """Waits for the agents to delete their own VMs, and deletes those that are still there after a while."""
     deadline = time.monotonic() + _SELF_DELETION_S
     while time.monotonic() < deadline:
-        if not list_instances(backend, sweep):
+        if not compute.instances(sweep):
             return NOTHING_LEFT
         time.sleep(_PAUSE_S)
-    return delete_all(backend, sweep)
+    return delete_all(compute, sweep)
 
 
-def delete_all(backend: Backend, sweep: str | None) -> str:
+def delete_all(compute: Compute, sweep: str | None) -> str:
     """Deletes every VM of the sweep (None: of all sweeps), wherever it is, and says what is left."""
     deadline = time.monotonic() + _DELETION_S
     while time.monotonic() < deadline:
-        instances = list_instances(backend, sweep)
+        instances = compute.instances(sweep)
         if not instances:
             return NOTHING_LEFT
         for instance in instances:
             if instance.status != "STOPPING":
-                delete_instance(backend, instance.zone.rpartition("/")[2], instance.name)
+                compute.delete(instance.zone, instance.name)
         time.sleep(_PAUSE_S)
-    names = ", ".join(instance.name for instance in list_instances(backend, sweep))
+    names = ", ".join(instance.name for instance in compute.instances(sweep))
     return f"still being deleted: {names}. Look again with: hydra-gce ls" if names else NOTHING_LEFT

@@ -45,13 +45,17 @@ _CANNOT_WRITE = {
 
 @dataclass(frozen=True)
 class MirroredFile:
-    """A path's entry: the object with its content, or the target of a symbolic link. ``mtime_ns`` as on the VM."""
+    """A path's entry: the object with its content, or the target of a symbolic link. ``mtime_ns`` as on the VM.
+
+    An object's generation stands for its content: whoever writes over it makes another.
+    """
 
     object: str
     size: int
     mtime_ns: int
     mode: int
     link: str | None = None
+    generation: int | None = None
 
 
 @dataclass(frozen=True)
@@ -133,12 +137,12 @@ class Mirror:
                 if known and same and known.link is None:
                     return known if known.mode == mode else replace(known, mode=mode)
                 target = self._new_object(name)
-                self._bucket.upload(target, path)
+                generation = self._bucket.upload(target, path)
                 after = path.lstat()
             except FileNotFoundError:
                 return None
             if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
-                return MirroredFile(target, before.st_size, before.st_mtime_ns, mode)
+                return MirroredFile(target, before.st_size, before.st_mtime_ns, mode, generation=generation)
             self._bucket.delete(target)
         return known  # it is written to without a pause: the next sync has it, the last one surely
 
@@ -229,7 +233,7 @@ def _fetch(bucket: Bucket, directory: Path, name: str, entry: MirroredFile) -> i
         if (here.st_size, here.st_mtime_ns) == (entry.size, entry.mtime_ns):
             path.chmod(entry.mode)
             return 0
-    bucket.download(entry.object, path)
+    bucket.download(entry.object, path, entry.generation)
     path.chmod(entry.mode)
     os.utime(path, ns=(entry.mtime_ns, entry.mtime_ns))
     return entry.size

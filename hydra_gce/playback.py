@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hydra_gce.cargo.worktree import git_state
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.settings import Settings
+from hydra_gce.specs import experiment
 from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
 
 if TYPE_CHECKING:
+    from hydra_gce.sweep import Batch
     from hydra_gce.tracking.relay import Relay
 
 _PAUSE_S = 1.0
@@ -81,6 +85,26 @@ class Playback:
         assert self._relay is not None
         self.link = self._relay.hint() or ""
         self._runs = {num: run for num in self._watch.tracks if (run := self._relay.run_id(num))}
+
+
+def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]) -> Relay | None:
+    """The relay into the MLflow that the laptop's environment names; None where nothing is tracked."""
+    if settings.tracking.mode == "none":
+        return None
+    from hydra_gce.tracking.relay import Relay, TrackedSweep
+
+    commit, dirty = git_state(batch.packed.root)
+    tracked = TrackedSweep(
+        name=batch.identity.names.sweep,
+        created=batch.identity.started,
+        project=batch.backend.project,
+        backend=batch.backend.kind,
+        job_overrides={point.num: point.overrides for point in batch.points},
+        git_commit=commit,
+        git_dirty=dirty,
+        experiment=experiment(settings, environ),
+    )
+    return Relay(batch.bucket, batch.identity.names, tracked, environ.get("MLFLOW_TRACKING_URI"))
 
 
 def _last_status(track: Track) -> JobStatus:

@@ -6,14 +6,19 @@ import json
 import uuid
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra_gce.errors import ConfigError
-from hydra_gce.machines import Candidate, ProvisioningModel
-from hydra_gce.settings import VM
+from hydra_gce.machines import Candidate, ProvisioningModel, VMRequest
+from hydra_gce.settings import VM, Settings
+
+if TYPE_CHECKING:
+    from hydra_gce.cargo.pack import Sent
+    from hydra_gce.identity import Identity
 
 SWEEP_LABEL = "hydra-gce-sweep"
 JOB_LABEL = "hydra-gce-job"
+DEFAULT_MACHINE_TYPE = "e2-standard-2"
 
 # Debian 12 has Python 3.11 and the guest agent; the Deep Learning VM has NVIDIA's driver too.
 CPU_IMAGE = "projects/debian-cloud/global/images/family/debian-12"
@@ -110,6 +115,39 @@ class Order:
         if self.vm.external_ip:
             interface["accessConfigs"] = [{"type": "ONE_TO_ONE_NAT", "name": "External NAT"}]
         return interface
+
+
+def vm_request(vm: VM) -> VMRequest:
+    """What of ``hydra.launcher.vm`` decides which machine, where, and at what price."""
+    return VMRequest(
+        gpu=vm.gpu,
+        gpu_count=vm.gpu_count,
+        machine_type=vm.machine_type,
+        provisioning=vm.provisioning,
+        zones=vm.zones,
+        regions=vm.regions,
+        disk_gb=vm.disk_gb,
+        disk_type=vm.disk_type,
+        external_ip=vm.external_ip,
+        reservation=vm.reservation,
+        default_machine_type=DEFAULT_MACHINE_TYPE,
+    )
+
+
+def order(
+    settings: Settings, project: str, image: str | None, bucket: str, identity: Identity, sent: Sent
+) -> Order:
+    """The VMs of a sweep: what the startup script and the agent find in their metadata, too."""
+    attributes = {
+        "hydra-gce-bucket": bucket,
+        "hydra-gce-sweep": identity.names.sweep,
+        "hydra-gce-key": identity.key.hex(),
+        "hydra-gce-launcher": sent.launcher,
+        "hydra-gce-environment": sent.environment,
+        "hydra-gce-any-job": "true" if settings.max_vms or settings.keep_warm_s else "false",
+        "hydra-gce-keep-warm-s": str(settings.keep_warm_s),
+    }
+    return Order(identity.names.sweep, project, settings.vm, image, attributes)
 
 
 def startup_script() -> str:

@@ -2,70 +2,48 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import secrets
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from random import SystemRandom
-from typing import TYPE_CHECKING
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-import hydra_gce
-from hydra_gce import cargo, compose, validation
+from hydra_gce import compose, specs, validation
 from hydra_gce.backend import Backend, connect
-from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.cargo import Cargo, Sent
-from hydra_gce.compose import Point, Program
+from hydra_gce.bucket import Bucket
+from hydra_gce.cargo import pack as cargo
+from hydra_gce.cargo.pack import Cargo
+from hydra_gce.compose import Point
+from hydra_gce.compute import Compute
+from hydra_gce.compute_process import ComputeProcess
 from hydra_gce.display import Display
-from hydra_gce.errors import CollectError, GenerationMismatch, SweepDirBusy
+from hydra_gce.errors import CollectError, Unreachable
 from hydra_gce.fleet import Fleet
-from hydra_gce.home import SweepRecord, home
+from hydra_gce.home import only_launch_in
+from hydra_gce.identity import Identity, register
 from hydra_gce.interrupt import Interrupts
-from hydra_gce.jobs import JobSpec, JobStatus, seal_spec
 from hydra_gce.leave import delete_all, see_them_leave
-from hydra_gce.machines import Candidate, VMRequest, dollars, resolve
-from hydra_gce.names import sweep_name
-from hydra_gce.playback import Playback
-from hydra_gce.request import Order
+from hydra_gce.machines import Candidate, dollars, resolve
+from hydra_gce.playback import Playback, relay_to_mlflow
+from hydra_gce.request import Order, order, vm_request
 from hydra_gce.settings import Settings
 from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
-from hydra_gce.worktree import git_state
-
-if TYPE_CHECKING:
-    from hydra_gce.tracking.relay import Relay
-
-DEFAULT_MACHINE_TYPE = "e2-standard-2"
 
 NO_PROJECT = (
     "No Google Cloud project found: this sweep runs on the embedded Compute Engine"
     " (this machine plays the cloud; nothing is charged)"
 )
 
-_TICK_S = (0.25, 2.0)
-_PARALLEL_UPLOADS = 8
+_TICK_S = (0.2, 2.0)
 _INTERRUPTED = 130
-
-
-@dataclass(frozen=True)
-class Identity:
-    """A sweep's name and the key that seals what belongs to it. The key is on the laptop and in its VMs' metadata."""
-
-    names: SweepNames
-    key: bytes
-    started: float
 
 
 @dataclass
@@ -85,13 +63,9 @@ class Sweep:
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         validation.check(self.settings, os.environ)
-        candidates = resolve(_vm_request(self.settings))
+        candidates = resolve(vm_request(self.settings.vm))
         sweep_dir = Path(str(self.config.hydra.sweep.dir)).absolute()
-        with (
-            _only_launch_in(sweep_dir),
-            _importing("google.cloud.compute_v1"),
-            ThreadPoolExecutor(1) as aside,
-        ):
+        with only_launch_in(sweep_dir), ComputeProcess() as beside, ThreadPoolExecutor(1) as aside:
             connecting = aside.submit(connect, self.settings.backend, self.settings.project)
             points = compose.compose(self.config, self.hydra_context.config_loader, job_overrides, first)
             program = compose.pack(self.task_function, self.hydra_context)
@@ -100,88 +74,30 @@ class Sweep:
             if self.settings.backend == "auto" and backend.kind == "local":
                 self._tell(NO_PROJECT)
             bucket = backend.bucket(self.settings.bucket)
-            identity = self._identity = self._identity or self._register(backend, bucket, sweep_dir)
+            self._identity = self._identity or register(backend, bucket, self.settings, sweep_dir)
             sent = cargo.send(bucket, packed)
-            self._send_specs(bucket, identity, points, program, packed, sent)
-            order = _order(self.settings, backend, bucket, identity, sent)
-            return self._run(Batch(backend, bucket, identity, order, candidates, points, packed, sweep_dir))
-
-    def _register(self, backend: Backend, bucket: Bucket, sweep_dir: Path) -> Identity:
-        """Takes a name that no sweep in this bucket has, and writes down what was asked."""
-        description = {
-            "version": hydra_gce.__version__,
-            "project": backend.project,
-            "settings": asdict(self.settings),
-            "sweep_dir": str(sweep_dir),
-            "started": time.time(),
-        }
-        while True:
-            names = SweepNames(sweep_name(SystemRandom()))
-            try:
-                bucket.write(names.description, json.dumps(description).encode(), if_generation=0)
-                break
-            except GenerationMismatch:
-                continue
-        identity = Identity(names, secrets.token_bytes(32), time.time())
-        SweepRecord(
-            sweep=names.sweep,
-            key=identity.key.hex(),
-            backend=backend.kind,
-            project=backend.project,
-            bucket=bucket.name,
-            sweep_dir=str(sweep_dir),
-            started=identity.started,
-            pid=os.getpid(),
-        ).save()
-        return identity
-
-    def _send_specs(
-        self,
-        bucket: Bucket,
-        identity: Identity,
-        points: Sequence[Point],
-        program: Program,
-        packed: Cargo,
-        sent: Sent,
-    ) -> None:
-        """A sealed spec and a first status for each job."""
-        names, script = identity.names, compose.script()
-        below = (str(packed.root / path) for path in packed.resolution.paths)
-        paths = list(dict.fromkeys([*compose.import_paths(packed.root), *below]))
-        variables = {
-            name: os.environ[name] for name in self.settings.env.pass_variables if name in os.environ
-        }
-
-        def send(point: Point) -> None:
-            spec = JobSpec(
-                sweep=names.sweep,
-                num=point.num,
-                overrides=point.overrides,
-                code=sent.code,
-                cwd=os.getcwd(),
-                script=script,
-                data=sent.data,
-                sweep_dir=str(point.sweep_dir),
-                output_dir=str(point.output_dir),
-                variables=variables,
-                preempt_grace_s=self.settings.preempt_grace_s,
-                tracking=self.settings.tracking.mode != "none",
-                experiment=self._experiment(),
-                sys_path=paths,
+            specs.send(bucket, self._identity, self.settings, points, program, packed, sent, os.environ)
+            vms = order(self.settings, backend.project, backend.image, bucket.name, self._identity, sent)
+            return self._run(
+                Batch(
+                    backend,
+                    beside.use(backend),
+                    bucket,
+                    self._identity,
+                    vms,
+                    candidates,
+                    points,
+                    packed,
+                    sweep_dir,
+                )
             )
-            envelope = seal_spec(identity.key, spec, program.with_config(point.config))
-            bucket.write(names.spec(point.num), envelope)
-            bucket.write(names.status(point.num), b"", metadata=JobStatus(point.num).to_metadata())
-
-        with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
-            list(pool.map(send, points))
 
     def _run(self, batch: Batch) -> list[JobReturn]:
         """Provisions and watches until every job has its result; then sees to it that no VM is left."""
-        fleet = Fleet(batch.backend, batch.order, batch.candidates, self._tell)
-        names, key = batch.identity.names, batch.identity.key
-        watch = Watch(batch.bucket, names, key, fleet, self.settings, batch.points, self._tell)
-        playback = Playback(self._relay(batch), watch)
+        names = batch.identity.names
+        fleet = Fleet(batch.compute, batch.order, batch.candidates, self._tell)
+        watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
+        playback = Playback(relay_to_mlflow(batch, self.settings, os.environ), watch)
         display = Display.for_terminal(sys.stdout)
         interrupts = Interrupts(self.settings.on_interrupt, display)
         try:
@@ -196,7 +112,7 @@ class Sweep:
                 left = f"the VMs go on (hydra-gce ls shows them, hydra-gce down {names.sweep} ends them)"
             else:
                 fleet.close()
-                left = delete_all(batch.backend, names.sweep)
+                left = delete_all(batch.compute, names.sweep)
             display.close(self._view(batch, watch, playback, left))
             if isinstance(error, KeyboardInterrupt):
                 raise SystemExit(_INTERRUPTED) from None  # all is said: no traceback
@@ -204,50 +120,24 @@ class Sweep:
         finally:
             watch.close()
             fleet.close()
-        left = see_them_leave(batch.backend, names.sweep)
+        left = see_them_leave(batch.compute, names.sweep)
         trouble = playback.close()
         display.close(self._view(batch, watch, playback, left))
         if trouble:
             print(trouble, file=sys.stderr)
-        uncollected = [
-            t.collected.uncollected for t in watch.tracks.values() if t.collected and t.collected.uncollected
-        ]
-        if uncollected:
-            raise CollectError("\n".join(str(error) for error in uncollected))
-        return [track.collected.job_return for track in watch.tracks.values() if track.collected is not None]
+        return _returns(watch)
 
     def _tick(self, watch: Watch) -> None:
         """A network that is away for a while, or a laptop that slept, is no reason to end a sweep."""
         try:
             watch.tick()
-        except UNREACHABLE as error:
+        except (Unreachable, *UNREACHABLE) as error:
             if not self._unreachable:
-                self._tell(f"Google Cloud cannot be reached ({type(error).__name__}); the VMs go on, and so does this")
+                why = type(error.__cause__ or error).__name__
+                self._tell(f"Google Cloud cannot be reached ({why}); the VMs go on, and so does this")
             self._unreachable = True
         else:
             self._unreachable = False
-
-    def _relay(self, batch: Batch) -> Relay | None:
-        if self.settings.tracking.mode == "none":
-            return None
-        from hydra_gce.tracking.relay import Relay, TrackedSweep
-
-        commit, dirty = git_state(batch.packed.root)
-        tracked = TrackedSweep(
-            name=batch.identity.names.sweep,
-            created=batch.identity.started,
-            project=batch.backend.project,
-            backend=batch.backend.kind,
-            job_overrides={point.num: point.overrides for point in batch.points},
-            git_commit=commit,
-            git_dirty=dirty,
-            experiment=self._experiment(),
-        )
-        return Relay(batch.bucket, batch.identity.names, tracked, os.environ.get("MLFLOW_TRACKING_URI"))
-
-    def _experiment(self) -> str | None:
-        """The one for programs that do not choose one themselves."""
-        return self.settings.tracking.experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME")
 
     def _tell(self, line: str) -> None:
         self._news.append((time.time(), line))
@@ -275,6 +165,7 @@ class Batch:
     """Everything that is settled when the first VM is asked for."""
 
     backend: Backend
+    compute: Compute
     bucket: Bucket
     identity: Identity
     order: Order
@@ -284,60 +175,13 @@ class Batch:
     sweep_dir: Path
 
 
-def _vm_request(settings: Settings) -> VMRequest:
-    vm = settings.vm
-    return VMRequest(
-        gpu=vm.gpu,
-        gpu_count=vm.gpu_count,
-        machine_type=vm.machine_type,
-        provisioning=vm.provisioning,
-        zones=vm.zones,
-        regions=vm.regions,
-        disk_gb=vm.disk_gb,
-        disk_type=vm.disk_type,
-        external_ip=vm.external_ip,
-        reservation=vm.reservation,
-        default_machine_type=DEFAULT_MACHINE_TYPE,
-    )
-
-
-def _order(settings: Settings, backend: Backend, bucket: Bucket, identity: Identity, sent: Sent) -> Order:
-    attributes = {
-        "hydra-gce-bucket": bucket.name,
-        "hydra-gce-sweep": identity.names.sweep,
-        "hydra-gce-key": identity.key.hex(),
-        "hydra-gce-launcher": sent.launcher,
-        "hydra-gce-environment": sent.environment,
-        "hydra-gce-any-job": "true" if settings.max_vms or settings.keep_warm_s else "false",
-        "hydra-gce-keep-warm-s": str(settings.keep_warm_s),
-    }
-    return Order(identity.names.sweep, backend.project, settings.vm, backend.image, attributes)
-
-
-@contextmanager
-def _only_launch_in(sweep_dir: Path) -> Iterator[None]:
-    """:raises SweepDirBusy: another launch is at work there."""
-    from filelock import FileLock, Timeout
-
-    sweep_dir.mkdir(parents=True, exist_ok=True)
-    lock = home() / "locks" / hashlib.sha256(str(sweep_dir.resolve()).encode()).hexdigest()
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(lock, timeout=0):
-            yield
-    except Timeout as error:
-        raise SweepDirBusy(
-            f"hydra.sweep.dir: another launch is at work in {sweep_dir}. Wait for it, or choose another directory:"
-            " hydra.sweep.dir=<directory>. See what runs: hydra-gce ls"
-        ) from error
-
-
-@contextmanager
-def _importing(module: str) -> Iterator[None]:
-    """Begins a slow import while something else is under way."""
-    thread = threading.Thread(target=__import__, args=(module,), daemon=True)
-    thread.start()
-    yield
+def _returns(watch: Watch) -> list[JobReturn]:
+    """:raises CollectError: outputs could not be written here; they are in the bucket."""
+    collected = [track.collected for track in watch.tracks.values() if track.collected is not None]
+    uncollected = [str(one.uncollected) for one in collected if one.uncollected is not None]
+    if uncollected:
+        raise CollectError("\n".join(uncollected))
+    return [one.job_return for one in collected]
 
 
 def _pause(elapsed: float) -> float:

@@ -16,8 +16,9 @@ from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.collect import Collected, collect, lost
 from hydra_gce.compose import Point
+from hydra_gce.compute import GONE, LEAVING
 from hydra_gce.errors import NoPlace, ObjectMissing
-from hydra_gce.fleet import GONE, LEAVING, Fleet, NotPlaced, Placed
+from hydra_gce.fleet import Fleet, NotPlaced, Placed
 from hydra_gce.jobs import Failure, JobState, JobStatus
 from hydra_gce.settings import Settings
 from hydra_gce.view import JobView

@@ -18,7 +18,8 @@ from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
 from hydra_gce.compose import Point
-from hydra_gce.fleet import Fleet, list_instances
+from hydra_gce.compute import HereCompute
+from hydra_gce.fleet import Fleet
 from hydra_gce.jobs import JobResult, JobState, JobStatus, seal_result
 from hydra_gce.machines import Candidate
 from hydra_gce.mirror import Mirror
@@ -53,7 +54,7 @@ class Scene:
         self.names = SweepNames(f"test-{uuid.uuid4().hex[:8]}")
         order = Order(self.names.sweep, self.backend.project, IDLE, self.backend.image, {})
         self.fleet = Fleet(
-            self.backend,
+            HereCompute(self.backend),
             order,
             self.candidates,
             self.news.append,
@@ -151,10 +152,12 @@ class Scene:
     # What becomes of a VM.
 
     def end_vm(self, name: str) -> None:
-        (instance,) = [one for one in list_instances(self.backend, self.names.sweep) if one.name == name]
+        (instance,) = [
+            one for one in HereCompute(self.backend).instances(self.names.sweep) if one.name == name
+        ]
         zone = instance.zone.rpartition("/")[2]
         client: compute_v1.InstancesClient = self.backend.instances
         client.delete_unary(project=self.backend.project, zone=zone, instance=name)
 
     def vms(self) -> dict[str, str]:
-        return {one.name: one.status for one in list_instances(self.backend, self.names.sweep)}
+        return {one.name: one.status for one in HereCompute(self.backend).instances(self.names.sweep)}

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce import uv
-from hydra_gce.environment import Resolution, resolve
+from hydra_gce.cargo import uv
+from hydra_gce.cargo.environment import Resolution, resolve
 from hydra_gce.errors import ConfigError, EnvironmentUnsolvable
-from hydra_gce.requirements import read
+from hydra_gce.cargo.requirements import read
 from tests.tiny_wheels import tiny_wheel
 
 LAPTOP = {

@@ -10,6 +10,7 @@ from decimal import Decimal
 import pytest
 
 from hydra_gce import catalog
+from hydra_gce.compute import HereCompute
 from hydra_gce.errors import ConfigError
 from hydra_gce.fleet import Fleet, NotPlaced, Placed
 from hydra_gce.machines import Candidate, VMRequest, resolve
@@ -43,7 +44,7 @@ class Lab:
     def __post_init__(self) -> None:
         order = Order("calm-otter", "my-project", self.vm, None, {})
         self.fleet = Fleet(
-            self.compute.backend,
+            HereCompute(self.compute.backend),
             order,
             self.candidates,
             self.news.append,

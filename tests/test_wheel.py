@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import hydra_gce
-from hydra_gce import wheel
+from hydra_gce.cargo import wheel
 from hydra_gce.errors import ConfigError
 
 REPOSITORY = Path(hydra_gce.__file__).parent.parent
@@ -76,7 +76,7 @@ def test_it_is_made_from_a_plain_installation_too(tmp_path: Path) -> None:
     """Another machine, where nothing but the unpacked wheel is there, makes the very same wheel."""
     built = wheel.build(tmp_path / "cache")
     program = (
-        "import sys; from pathlib import Path; from hydra_gce import wheel\n"
+        "import sys; from pathlib import Path; from hydra_gce.cargo import wheel\n"
         f"print(wheel.build(Path({str(tmp_path / 'other')!r})).sha256)"
     )
     assert run(program, unpacked(tmp_path)) == built.sha256

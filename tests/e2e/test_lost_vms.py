@@ -45,7 +45,9 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, engine: Backend) -> Iterator
         sweep = running.sweep()
         for job in (0, 1):
             wait_for_output(engine, sweep, job)
-        first, second = sorted(HereCompute(engine).instances(sweep), key=lambda vm: vm.labels["hydra-gce-job"])
+        first, second = sorted(
+            HereCompute(engine).instances(sweep), key=lambda vm: vm.labels["hydra-gce-job"]
+        )
         there = {"project": engine.project, "zone": first.zone.rpartition("/")[2]}
         engine.instances.simulate_maintenance_event_unary(instance=first.name, **there)
         engine.instances.delete_unary(instance=second.name, **there)

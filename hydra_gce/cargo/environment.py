@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hydra_gce import uv
 from hydra_gce.agent.pins import installed as installed_on
 from hydra_gce.bucket import Bucket
+from hydra_gce.cargo import uv
+from hydra_gce.cargo.requirements import Requirements, parse, read
 from hydra_gce.errors import ConfigError, EnvironmentUnsolvable
-from hydra_gce.requirements import Requirements, parse, read
 
 LAUNCHER = "hydra-gce-launcher"
 PICKLED = ("hydra-core", "omegaconf", "cloudpickle")

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hydra_gce import archive
-from hydra_gce.archive import Member, extract
 from hydra_gce.bucket import Bucket
+from hydra_gce.cargo import archive
+from hydra_gce.cargo.archive import Member, extract
+from hydra_gce.cargo.hashes import FileHashes
+from hydra_gce.cargo.worktree import find_root, list_files
 from hydra_gce.errors import CodeTooLarge, ConfigError
-from hydra_gce.hashes import FileHashes
-from hydra_gce.worktree import find_root, list_files
 
 __all__ = ["Snapshot", "extract", "find_root", "take", "take_data", "upload"]
 

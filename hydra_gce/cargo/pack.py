@@ -6,15 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra_gce import environment, snapshot, wheel
 from hydra_gce.bucket import Bucket
-from hydra_gce.environment import Resolution
+from hydra_gce.cargo import environment, snapshot, wheel
+from hydra_gce.cargo.environment import Resolution
+from hydra_gce.cargo.snapshot import Snapshot
+from hydra_gce.cargo.wheel import Wheel
+from hydra_gce.cargo.worktree import find_root
 from hydra_gce.home import cache
 from hydra_gce.jobs import Placement
 from hydra_gce.settings import Settings
-from hydra_gce.snapshot import Snapshot
-from hydra_gce.wheel import Wheel
-from hydra_gce.worktree import find_root
 
 
 @dataclass(frozen=True)
