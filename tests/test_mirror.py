@@ -233,10 +233,11 @@ def test_a_file_that_changes_while_it_is_sent_is_sent_whole(bucket: Bucket, tmp_
     writes = iter([b"2" * 2000])
 
     class Busy(Bucket):
-        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> None:
-            super().upload(name, path, metadata)
+        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
+            generation = super().upload(name, path, metadata)
             for content in writes:
                 path.write_bytes(content)
+            return generation
 
     sends(Busy(bucket._bucket), tmp_path).sync()
     assert restored(bucket, tmp_path / "laptop")["state.json"][0] == b"2" * 2000
@@ -250,10 +251,10 @@ def test_a_file_that_vanishes_while_it_is_sent_is_left_out(bucket: Bucket, tmp_p
     (there / "b").write_bytes(b"b")
 
     class Busy(Bucket):
-        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> None:
+        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
             if path.name == "a":
                 path.unlink()
-            super().upload(name, path, metadata)
+            return super().upload(name, path, metadata)
 
     sends(Busy(bucket._bucket), there).sync()
     assert list(restored(bucket, tmp_path / "laptop")) == ["b"]
@@ -413,7 +414,7 @@ def test_a_full_disk_is_said_and_nothing_is_lost(bucket: Bucket, tmp_path: Path)
     bucket.write("payload", b"1234")
 
     class Full(Bucket):
-        def download(self, name: str, path: Path) -> None:
+        def download(self, name: str, path: Path, generation: int | None = None) -> None:
             with full.open("wb", buffering=0) as file:
                 file.write(b"1234")
 

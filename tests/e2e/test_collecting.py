@@ -82,7 +82,8 @@ def restored(full: Full) -> Iterator[Full]:
     before = {entry.name: full.bucket.read(entry.name) for entry in full.bucket.list(full.names.job(0))}
     yield full
     for name, content in before.items():
-        full.bucket.write(name, content)
+        if full.bucket.read(name) != content:  # an output that is written anew is another, whatever is in it
+            full.bucket.write(name, content)
 
 
 def test_a_full_disk_is_one_clear_error_and_names_the_way_out(full: Full) -> None:
@@ -158,9 +159,10 @@ def test_an_output_changed_in_the_bucket_is_noticed(restored: Full, tmp_path: Pa
         for entry in restored.bucket.list(restored.names.output(0, 1))
         if entry.name.endswith("/model.ckpt")
     ]
+    assert restored.collect(tmp_path / "before").uncollected is None
     restored.bucket.write(name, b"x" * 3_000_000)
 
     found = restored.collect(tmp_path)
 
-    assert found.uncollected is not None
+    assert "was written over" in str(found.uncollected)
     assert not (tmp_path / "0/model.ckpt").exists()

@@ -48,9 +48,11 @@ def sweep(tmp_path_factory: pytest.TempPathFactory, engine: Backend) -> Iterator
         first, second = sorted(
             HereCompute(engine).instances(sweep), key=lambda vm: vm.labels["hydra-gce-job"]
         )
-        there = {"project": engine.project, "zone": first.zone.rpartition("/")[2]}
-        engine.instances.simulate_maintenance_event_unary(instance=first.name, **there)
-        engine.instances.delete_unary(instance=second.name, **there)
+        project_name, zone = engine.project, first.zone.rpartition("/")[2]
+        engine.instances.simulate_maintenance_event_unary(
+            project=project_name, zone=zone, instance=first.name
+        )
+        engine.instances.delete_unary(project=project_name, zone=zone, instance=second.name)
         yield project, running.end()
     finally:
         project.close()

@@ -168,7 +168,9 @@ def test_the_embedded_engine_says_where_it_is(tmp_path: Path) -> None:
         ).stdout
 
     assert "not running" in local("status")
-    server = subprocess.Popen([*command, "start"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        [*command, "start"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         status = eventually(
             lambda: (said := local("status")) and "Compute Engine  http" in said and said, "it never came up"
