@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import ObjectMissing
@@ -13,7 +13,12 @@ _PAUSE_S = 1.0
 
 
 def follow(
-    bucket: Bucket, sweep: str, job: int | None, attempt: int | None, forever: bool, pause_s: float = _PAUSE_S
+    bucket: Bucket,
+    sweep: str,
+    job: int | None,
+    attempt: int | None,
+    forever: bool,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Iterator[str]:
     """Lines of all jobs, or of one. With several jobs each line begins with its job's number.
 
@@ -28,13 +33,15 @@ def follow(
         for status in sorted(wanted, key=lambda status: status.num):
             number = attempt or status.attempt
             reader = readers.get(status.num)
-            if reader is None or reader.attempt != number:
-                reader = readers[status.num] = _Reader(bucket, names, status.num, number)
             prefix = f"{status.num} | " if job is None and len(statuses) > 1 else ""
+            if reader is None or reader.attempt != number:
+                if reader is not None:  # the last words of the attempt before
+                    yield from (prefix + line for line in reader.new_lines(ended=True))
+                reader = readers[status.num] = _Reader(bucket, names, status.num, number)
             yield from (prefix + line for line in reader.new_lines(ended=status.state.final))
         if not forever or all(status.state.final for status in wanted):
             return
-        time.sleep(pause_s)
+        pause(_PAUSE_S)
 
 
 class _Reader:
