@@ -120,11 +120,16 @@ class _Calls:
 def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     key = sys.stdin.buffer.read(_KEY_BYTES)
+    if len(key) < _KEY_BYTES:
+        return  # the launcher is gone
     served = _Served()
     _Manager.register(_SERVED, callable=lambda: served, exposed=_EXPOSED)
     server = _Manager(("127.0.0.1", 0), authkey=key).get_server()
     threading.Thread(target=_end_with_launcher, daemon=True).start()
-    print(pickle.dumps(server.address).hex(), flush=True)
+    try:
+        print(pickle.dumps(server.address).hex(), flush=True)
+    except BrokenPipeError:
+        os._exit(0)  # a mistake in the config ended the launcher before it needed us; its person reads of that alone
     server.serve_forever()
 
 
