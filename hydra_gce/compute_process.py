@@ -129,7 +129,8 @@ def main() -> None:
     try:
         print(pickle.dumps(server.address).hex(), flush=True)
     except BrokenPipeError:
-        os._exit(0)  # a mistake in the config ended the launcher before it needed us; its person reads of that alone
+        # A mistake in the config ended the launcher before it needed us; its person is to read of that alone.
+        os._exit(0)
     server.serve_forever()
 
 

@@ -172,9 +172,8 @@ def test_the_embedded_engine_says_where_it_is(tmp_path: Path) -> None:
         [*command, "start"], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        status = eventually(
-            lambda: (said := local("status")) and "Compute Engine  http" in said and said, "it never came up"
-        )
+        eventually(lambda: "Compute Engine  http" in local("status"), "it never came up")
+        status = local("status")
         exports = dict(line.removeprefix("export ").split("=", 1) for line in local("env").splitlines())
         assert exports["CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE"] in status
         assert exports["STORAGE_EMULATOR_HOST"] in status
