@@ -99,11 +99,8 @@ def connect(kind: str, project: str | None, environ: Mapping[str, str] = os.envi
     :raises LocalEngineError: the embedded Compute Engine did not start.
     """
     named = project or environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("CLOUDSDK_CORE_PROJECT")
-    if (
-        kind == "local"
-        or named == LOCAL_PROJECT
-        or (kind == "auto" and not named and not _has_credentials(environ))
-    ):
+    nothing_found = not named and not _has_credentials(environ)
+    if kind == "local" or (kind == "auto" and (named == LOCAL_PROJECT or nothing_found)):
         return _local(environ)
     return _cloud(named)
 
@@ -115,9 +112,8 @@ def _has_credentials(environ: Mapping[str, str]) -> bool:
     config = environ.get("CLOUDSDK_CONFIG") or os.path.join(os.path.expanduser("~"), ".config", "gcloud")
     if (Path(config) / "application_default_credentials.json").exists():
         return True
-    product = Path(
-        "/sys/class/dmi/id/product_name"
-    )  # on a Compute Engine VM the metadata server has credentials
+    # On a Compute Engine VM the metadata server has credentials.
+    product = Path("/sys/class/dmi/id/product_name")
     return product.exists() and product.read_text().strip() in ("Google", "Google Compute Engine")
 
 

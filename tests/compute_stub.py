@@ -101,13 +101,13 @@ class StubbedCompute:
         if parts == ["aggregated", "instances"]:
             self.filters.append(query["filter"])
             with self._lock:
-                scopes = self._listing()
+                scopes = self._listing(query["filter"])
             self.before_listing()
             _send(http, 200, {"kind": "compute#instanceAggregatedList", "items": scopes})
         elif http.command == "GET" and parts[2:] == ["instances"]:
             self.filters.append(query["filter"])
             with self._lock:
-                items = self._listing().get(f"zones/{parts[1]}", {}).get("instances", [])
+                items = self._listing(query["filter"]).get(f"zones/{parts[1]}", {}).get("instances", [])
             self.before_listing()
             _send(http, 200, {"kind": "compute#instanceList", "items": items})
         elif parts[2] == "operations":
@@ -157,9 +157,13 @@ class StubbedCompute:
         del self.instances[parts[3]]
         _send(http, 200, {"name": "operation-delete", "status": "DONE"})
 
-    def _listing(self) -> dict[str, Any]:
+    def _listing(self, wanted: str) -> dict[str, Any]:
+        """By zone; ``wanted`` is a filter by one label, as we send it."""
+        label, _, value = wanted.removeprefix("labels.").partition("=")
         scopes: dict[str, Any] = {}
         for instance in self.instances.values():
+            if value and instance["labels"].get(label) != value:
+                continue
             zone = "zones/" + instance["zone"].rpartition("/")[2]
             scopes.setdefault(zone, {"instances": []})["instances"].append(instance)
         return scopes

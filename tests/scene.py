@@ -49,9 +49,9 @@ class Scene:
     settings: Settings = field(default_factory=Settings)
     now: float = 1_000_000.0
     news: list[str] = field(default_factory=list)
+    names: SweepNames = field(default_factory=lambda: SweepNames(f"test-{uuid.uuid4().hex[:8]}"))
 
     def __post_init__(self) -> None:
-        self.names = SweepNames(f"test-{uuid.uuid4().hex[:8]}")
         order = Order(self.names.sweep, self.backend.project, IDLE, self.backend.image, {})
         self.fleet = Fleet(
             HereCompute(self.backend),

