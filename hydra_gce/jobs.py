@@ -84,6 +84,7 @@ class Failure(str, Enum):
 class JobResult:
     """How an attempt ended. The body of its envelope is the pickled ``JobReturn``, or empty where there is none.
 
+    ``returned`` is the return value where it is a number, ``metric`` the metric that was logged with this value.
     ``working_dir_files`` were written beside the output directory and rescued into it; ``translate`` holds pairs of a
     laptop path and what it was on the VM, where that was another.
     """
@@ -99,6 +100,8 @@ class JobResult:
     exit_code: int | None = None
     signal: str | None = None
     log_tail: list[str] = field(default_factory=list)
+    returned: float | None = None
+    metric: str = ""
     working_dir_files: list[str] = field(default_factory=list)
     translate: list[list[str]] = field(default_factory=list)
 

@@ -37,10 +37,9 @@ from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
 
-NO_PROJECT = (
-    "No Google Cloud project found: this sweep runs on the embedded Compute Engine"
-    " (this machine plays the cloud; nothing is charged)"
-)
+NO_PROJECT = """\
+hydra-gce  No Google Cloud project found: this sweep runs on the embedded Compute Engine
+           (this machine plays the cloud; nothing is charged). With a project: hydra.launcher.project=<id>"""
 
 _TICK_S = (0.2, 2.0)
 _INTERRUPTED = 130
@@ -72,7 +71,7 @@ class Sweep:
             packed = cargo.pack(self.settings, compose.script(), Path.cwd(), self._tell)
             backend = connecting.result()
             if self.settings.backend == "auto" and backend.kind == "local":
-                self._tell(NO_PROJECT)
+                print(NO_PROJECT, flush=True)
             bucket = backend.bucket(self.settings.bucket)
             self._identity = self._identity or register(backend, bucket, self.settings, sweep_dir)
             sent = cargo.send(bucket, packed)
@@ -156,6 +155,7 @@ class Sweep:
             news=list(self._news),
             mlflow=playback.link,
             sweep_dir=str(batch.sweep_dir),
+            return_name=watch.return_name,
             vms_left=left,
         )
 

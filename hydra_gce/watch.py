@@ -287,6 +287,13 @@ class Watch:
             track.state = JobState.PROVISIONING
             self.fleet.ask(track.num, track.vms, round_=int(self.clock()))
 
+    @property
+    def return_name(self) -> str:
+        """What the return values are, where all programs logged theirs as the same metric."""
+        results = [track.collected.result for track in self.tracks.values() if track.collected is not None]
+        names = {result.metric for result in results if result.state is JobState.COMPLETED}
+        return names.pop() if len(names) == 1 else ""
+
     def views(self) -> list[JobView]:
         """The jobs as the display wants them."""
         return [self._view(track) for track in self.tracks.values()]

@@ -24,7 +24,7 @@ from hydra_gce.claims import Claim
 from hydra_gce.jobs import Failure, JobResult, JobSpec, JobState, JobStatus
 from hydra_gce.mirror import Mirror, read_manifest, restore
 from hydra_gce.tracking.environment import variables
-from hydra_gce.tracking.journal import JournalParts, latest
+from hydra_gce.tracking.journal import JournalParts, latest, name_of
 from hydra_gce.unreachable import UNREACHABLE
 
 log = logging.getLogger(__name__)
@@ -96,11 +96,17 @@ class Attempt:
                 attempt=number,
                 started=started,
                 ended=self.clock(),
+                metric=self._metric_of(result, tracking),
                 working_dir_files=rescued,
                 translate=[list(pair) for pair in place.translate],
             ),
             job_return,
         )
+
+    def _metric_of(self, result: JobResult, tracking: Path) -> str:
+        if result.returned is None or not self.spec.tracking:
+            return ""
+        return name_of(tracking / "journal.jsonl", result.returned)
 
     def _start(self, place: Workplace, tracking: Path) -> subprocess.Popen[bytes]:
         program = self.scratch / "program"
@@ -212,9 +218,10 @@ class _Ended:
         if self.job_return.exists():
             returned = pickle.loads(self.job_return.read_bytes())
             if not returned["failed"]:
-                return replace(failed, state=JobState.COMPLETED, exit_code=0, log_tail=[]), returned[
-                    "job_return"
-                ]
+                done = replace(
+                    failed, state=JobState.COMPLETED, exit_code=0, log_tail=[], returned=returned["number"]
+                )
+                return done, returned["job_return"]
             full = self._disk_full() or "[Errno 28]" in returned["traceback"]
             failure = Failure.DISK_FULL if full else Failure.RAISED
             return replace(failed, failure=failure, message=returned["traceback"]), returned["job_return"]

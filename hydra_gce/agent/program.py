@@ -81,8 +81,11 @@ def _write(target: Path, job_return: Any) -> None:
         job_return.status = JobStatus.FAILED
         text = str(job_return._return_value)
         body = cloudpickle.dumps(job_return)
+    number = float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
     part = target.with_suffix(".part")
-    part.write_bytes(pickle.dumps({"job_return": body, "traceback": text, "failed": bool(text)}))
+    part.write_bytes(
+        pickle.dumps({"job_return": body, "traceback": text, "failed": bool(text), "number": number})
+    )
     part.replace(target)
 
 

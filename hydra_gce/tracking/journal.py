@@ -220,6 +220,16 @@ def latest(path: Path) -> MetricPoint | None:
     return best
 
 
+def name_of(path: Path, value: float) -> str:
+    """The metric whose newest value is ``value``, of those that the journal's end holds; empty where there is none."""
+    seen: set[str] = set()
+    for point in _newest_first(path):
+        if point.name not in seen and point.value == value:
+            return point.name
+        seen.add(point.name)
+    return ""
+
+
 _BEST_RANK = 3
 
 
