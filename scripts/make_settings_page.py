@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the dataclasses in hydra_gce/settings.py: fields, defaults, and the comments above them."""
+"""Writes docs/settings.md from hydra_gce/settings.py: fields, defaults, and the comments above them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ defaults:
   - gce
 ```
 
-and is chosen with `hydra/launcher=<name>`. `python my_app.py hydra/launcher=gce --cfg hydra -p hydra.launcher` prints what holds.
+and is chosen with `hydra/launcher=<name>`.
+`python my_app.py hydra/launcher=gce --cfg hydra -p hydra.launcher` prints what holds.
 """
 
 

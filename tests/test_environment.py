@@ -11,8 +11,8 @@ import pytest
 
 from hydra_gce.cargo import uv
 from hydra_gce.cargo.environment import Resolution, resolve
-from hydra_gce.errors import ConfigError, EnvironmentUnsolvable
 from hydra_gce.cargo.requirements import read
+from hydra_gce.errors import ConfigError, EnvironmentUnsolvable
 from tests.tiny_wheels import tiny_wheel
 
 LAPTOP = {

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 import pytest
 
-from hydra_gce.cargo import archive, hashes
 from hydra_gce.bucket import Bucket
-from hydra_gce.errors import CodeTooLarge, ConfigError, SealBroken
+from hydra_gce.cargo import archive, hashes
 from hydra_gce.cargo.hashes import FileHashes
 from hydra_gce.cargo.snapshot import Snapshot, extract, find_root, take, take_data, upload
+from hydra_gce.errors import CodeTooLarge, ConfigError, SealBroken
 
 LIMIT = 10_000_000
 

@@ -48,9 +48,7 @@ class TestGCELauncherInBatches(BatchedSweeperTestSuite):
     pass
 
 
-@pytest.mark.parametrize(
-    "task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=gce", *OVERRIDES])]
-)
+@pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=gce", *OVERRIDES])])
 class TestGCELauncherIntegration(IntegrationTestSuite):
     def generate_custom_cmd(self) -> Callable[..., list[str]]:
         """The suite's programs write what they see to a file beside their output directory, on the VM.
