@@ -48,8 +48,9 @@ def insert(cloud: Cloud, request: Request) -> Json:
     name = given.get("name")
     if name is None:
         raise required("resource.name")
+    kept: Json = {key: given[key] for key in ("description", "labels") if key in given}
     parameters = {
-        **{key: given[key] for key in ("description", "labels") if key in given},
+        **kept,
         "diskType": given.get("type"),
         "diskSizeGb": given.get("sizeGb"),
         "sourceImage": given.get("sourceImage") or request.query.get("sourceImage"),

@@ -137,8 +137,11 @@ class Operations:
             left = deadline - time.monotonic()
             if body["status"] == "DONE" or left <= 0 or self._closed:
                 return body
-            with self._changed:
-                self._changed.wait_for(lambda seen=version: self._closed or self._version != seen, left)
+            self._wait_for_change(version, left)
+
+    def _wait_for_change(self, seen: int, limit_s: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._version != seen, limit_s)
 
     def delete(self, project: str, scope: str, name: str) -> None:
         """Forget a finished operation. Raises 404, and 400 for one that still runs."""
