@@ -84,7 +84,7 @@ class StubbedCompute:
             project="my-project",
             compute_endpoint=f"http://127.0.0.1:{self.server.server_address[1]}",
             storage_endpoint=None,
-            credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+            credentials=AnonymousCredentials(),
             image=None,
         )
 

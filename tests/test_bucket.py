@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_a_listing_has_all_pages_of_a_prefix(bucket: Bucket, monkeypatch: pytest
     for number in range(12):
         bucket.write(f"status/{number}", b"")
     bucket.write("other", b"")
-    listed = bucket._bucket.list_blobs
+    listed: Callable[..., object] = bucket._bucket.list_blobs
 
     def in_small_pages(prefix: str) -> object:
         return listed(prefix=prefix, page_size=5)

@@ -90,6 +90,7 @@ def test_a_job_without_a_value_fails_with_its_last_lines(bucket: Bucket, home: P
     assert collected.job_return.status is HydraStatus.FAILED
     assert collected.job_return.overrides == home.overrides
     assert collected.job_return.cfg == {"lr": 0.1}
+    assert collected.job_return.hydra_cfg is not None
     assert collected.job_return.hydra_cfg.hydra.job.name == "train"
     assert collected.job_return.working_dir == str(home.output_dir)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -280,7 +280,7 @@ def test_the_bill_of_a_job_has_all_of_its_vms(lab: Lab) -> None:
     assert seconds == 1800 + 3600
     assert abs(dollars - hourly * Decimal("1.5")) < Decimal("0.0001")
     assert lab.fleet.bill(1)[1] == 1800 + 600 + 3600
-    assert lab.fleet.bill(2) == (0, 0)
+    assert lab.fleet.bill(2) == (Decimal(0), 0.0)
 
 
 def test_a_vm_made_during_a_listing_stays_on_the_bill(lab: Lab) -> None:
@@ -312,14 +312,17 @@ def test_a_vm_that_is_shut_down_is_seen_and_paid_for_until_it_is_gone(lab: Lab) 
     assert lab.fleet.bill(0)[1] == 30
 
 
+def only_in(zone: str) -> Callable[[Insert], Outcome]:
+    return lambda insert: Made() if insert.zone == zone else STOCKOUT
+
+
 def test_vms_are_listed_in_their_few_zones_or_over_all_of_many(compute: StubbedCompute) -> None:
     candidates = resolve(VMRequest(regions=["us-*"]))
     lab = Lab(compute, candidates)
     for many in (1, 4, 6):
         compute.filters.clear()
         for num in range(len(compute.instances), many):
-            zone = candidates[num].zone
-            compute.decide = lambda insert, zone=zone: Made() if insert.zone == zone else STOCKOUT
+            compute.decide = only_in(candidates[num].zone)
             lab.fleet.forget_refusals()
             lab.place(num)
         assert len(lab.fleet.instances()) == many

@@ -74,13 +74,19 @@ def test_following_goes_on_until_all_jobs_have_ended(jobs: Printing) -> None:
     seen: list[str] = []
     steps = iter(
         [
-            lambda: (jobs.status(0, JobState.RUNNING), jobs.prints(0, b"one\n")),
-            lambda: jobs.prints(0, b"two\nunfinished"),
-            lambda: (jobs.status(0, JobState.RUNNING, attempt=2), jobs.prints(0, b"again\n", attempt=2)),
-            lambda: (jobs.prints(0, b"end", attempt=2), jobs.status(0, JobState.FAILED, attempt=2)),
+            (JobState.RUNNING, 1, b"one\n"),
+            (JobState.RUNNING, 1, b"two\nunfinished"),
+            (JobState.RUNNING, 2, b"again\n"),
+            (JobState.FAILED, 2, b"end"),
         ]
     )
-    lines = follow(jobs.bucket, "calm-otter", None, None, forever=True, pause=lambda seconds: next(steps)())
+
+    def go_on(seconds: float) -> None:
+        state, attempt, printed = next(steps)
+        jobs.prints(0, printed, attempt=attempt)
+        jobs.status(0, state, attempt)
+
+    lines = follow(jobs.bucket, "calm-otter", None, None, forever=True, pause=go_on)
     seen.extend(lines)
     assert seen == ["one", "two", "unfinished", "again", "end"]
 

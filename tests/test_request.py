@@ -54,7 +54,7 @@ def against_schema(body: dict[str, Any]) -> list[str]:
     return [found for found in violations("POST", path, body, 200, {}) if "request" in found]
 
 
-MACHINES = [
+MACHINES: list[dict[str, Any]] = [
     {},
     {"machine_type": "n2-custom-6-20480-ext"},
     {"gpu": "T4", "gpu_count": 2},
@@ -64,7 +64,7 @@ MACHINES = [
     {"gpu": "H100", "provisioning": "spot", "disk_gb": 500},
     {"gpu": "V100", "provisioning": "spot_else_standard"},
 ]
-SURROUNDINGS = [
+SURROUNDINGS: list[dict[str, Any]] = [
     {},
     {"network": "lab", "subnetwork": "lab-west", "external_ip": False},
     {

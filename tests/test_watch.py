@@ -289,7 +289,7 @@ def test_nowhere_to_go_is_said_with_what_each_place_answered(scene: Scene, compu
         "QUOTA_EXCEEDED", f"Quota 'NVIDIA_T4_GPUS' exceeded.  Limit: 0.0 in {insert.zone}."
     )
     with pytest.raises(NoPlace) as refused:
-        wait_until(lambda: bool(scene.watch.tick()), "there is no place")
+        scene.tick_until(0, JobState.COMPLETED)
     said = str(refused.value)
     assert "No VM could be had for job 0" in said
     assert "us-central1-" in said
@@ -332,7 +332,7 @@ def test_a_full_place_later_on_does_not_claim_that_nothing_was_charged(
     )
     del compute.instances[first]
     with pytest.raises(NoPlace, match="What has run so far is paid for"):
-        wait_until(lambda: bool(scene.watch.tick()), "there is no place")
+        scene.tick_until(0, JobState.COMPLETED)
 
 
 def test_no_more_vms_than_allowed_and_the_next_when_one_is_done(

@@ -15,7 +15,6 @@ from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode, TaskFunction
-from omegaconf import OmegaConf
 
 from hydra_gce import compose
 from hydra_gce.agent.__main__ import Agent
@@ -104,10 +103,11 @@ class Lab:
         taken = snapshot.take_data(path, self.base / "cache")
         return Placement(snapshot.upload(self.bucket, taken), str(path))
 
-    def agent(self, name: str = "hg-calm-otter-0", num: int = 0, **attributes: str) -> Agent:
+    def agent(self, name: str = "hg-calm-otter-0", num: int = 0, any_job: bool = False) -> Agent:
         scratch = self.base / name
         scratch.mkdir(exist_ok=True)
-        own = {"hydra-gce-sweep": SWEEP, "hydra-gce-key": KEY.hex(), "hydra-gce-job": str(num), **attributes}
+        own = {"hydra-gce-sweep": SWEEP, "hydra-gce-key": KEY.hex(), "hydra-gce-job": str(num)}
+        own["hydra-gce-any-job"] = "true" if any_job else "false"
         return Agent(Instance(name, "us-central1-a", "p", "e2-micro", own), self.bucket, scratch)
 
     def status(self, num: int = 0) -> JobStatus:
@@ -137,8 +137,3 @@ class Lab:
     def log(self, num: int = 0, attempt: int = 1) -> str:
         parts = sorted(entry.name for entry in self.bucket.list(f"{self.names.job(num)}log/{attempt:03d}-"))
         return b"".join(self.bucket.read(name) for name in parts).decode()
-
-
-def lr(config: Any) -> float:
-    value: float = OmegaConf.to_container(config)["lr"]  # type: ignore[index,call-overload]
-    return value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from requests.exceptions import ConnectionError as NoConnection
@@ -163,9 +164,9 @@ def test_at_the_end_everything_is_there_the_output_directory_first(
     order: list[str] = []
 
     class Seen(Bucket):
-        def write(self, name: str, content: bytes, **more: object) -> int:  # type: ignore[override]
+        def write(self, name: str, content: bytes, **more: Any) -> int:
             order.append(name)
-            return super().write(name, content, **more)  # type: ignore[arg-type]
+            return super().write(name, content, **more)
 
     carries = courier(Seen(bucket._bucket), output, mirror_every_s=1e9)
     carries._pause_s = 1e9

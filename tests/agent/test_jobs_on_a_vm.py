@@ -29,7 +29,7 @@ def test_a_job_runs_as_on_the_laptop_and_all_that_it_leaves_comes_home(lab: Lab)
         import sys
         from pathlib import Path
 
-        import helper
+        import helper  # type: ignore[import-not-found]  # on the VM it is
         from hydra.core.hydra_config import HydraConfig
         from hydra.utils import get_original_cwd
 
@@ -244,6 +244,7 @@ def test_where_the_project_already_is_the_job_works_elsewhere_and_paths_come_hom
     assert value["helper"].startswith(value["cwd"])
     assert sorted(path.name for path in lab.project.iterdir()) == ["helper.py"]
     assert collected.job_return.working_dir == str(lab.project)
+    assert collected.job_return.hydra_cfg is not None
     assert collected.job_return.hydra_cfg.hydra.runtime.output_dir == f"{lab.project}/multirun/0"
     assert (lab.base / "home" / "0" / "model").read_text() == "weights"
 
@@ -267,7 +268,7 @@ def test_one_vm_does_one_job_after_the_other_each_with_the_code_as_it_was_sent(l
         (lab.project / "helper.py").write_text("ANSWER = 42\n")
         (data / "image.png").write_text("pixels")
         lab.send(train, num=num, data=[data])
-    lab.agent(**{"hydra-gce-any-job": "true"}).work()
+    lab.agent(any_job=True).work()
     for num in range(2):
         collected = lab.collect(num)
         assert collected.job_return.return_value == {
@@ -284,7 +285,7 @@ def test_an_agent_leaves_other_jobs_alone_unless_it_may_take_them(lab: Lab) -> N
     assert claims.take(lab.bucket, lab.names, 0, "another")
     lab.agent(num=0).work()
     assert claims.read(lab.bucket, lab.names, 1) is None
-    lab.agent(num=0, **{"hydra-gce-any-job": "true"}).work()
+    lab.agent(num=0, any_job=True).work()
     assert lab.status(1).state is JobState.COMPLETED
 
 
