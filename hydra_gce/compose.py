@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import filter_overrides
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, open_dict, read_write
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.basecontainer import BaseContainer
 
 from hydra_gce.errors import NotPicklable
+
+_OF_PLUGINS = ("Plugins", "GlobalHydra", "SourcesRegistry", "ConfigStore")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,18 @@ def _point(config: DictConfig, num: int, overrides: list[str]) -> Point:
     with read_write(config.hydra.sweep):
         config.hydra.sweep.dir = sweep_dir
         config.hydra.sweep.subdir = subdir
+    _without_types(config)
     directory = Path(sweep_dir).absolute()
     return Point(num, list(filter_overrides(overrides)), config, directory, directory / subdir)
+
+
+def _without_types(config: DictConfig) -> None:
+    """Launcher and sweeper are of plugins' own classes, which the VM need not have: their values stay."""
+    with read_write(config.hydra), open_dict(config.hydra):
+        for plugin in ("launcher", "sweeper"):
+            config.hydra[plugin] = OmegaConf.create(
+                OmegaConf.to_container(config.hydra[plugin], resolve=False)
+            )
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,7 @@ class Program:
     task_function: bytes
     hydra_context: bytes
     singletons: dict[bytes, bytes]
+    stored_configs: dict[str, bytes]
     resolvers: dict[str, bytes]
 
     def with_config(self, config: DictConfig) -> bytes:
@@ -87,16 +101,20 @@ def pack(task_function: TaskFunction, hydra_context: HydraContext) -> Program:
         # Composing is over: the VM needs the callbacks, not the loader, which may hold open search paths.
         hydra_context=_dumps(replace(hydra_context, config_loader=None), "Hydra's callbacks"),  # type: ignore[arg-type]
         singletons=_portable({_dumps(kind, kind.__name__): one for kind, one in _singletons().items()}),
+        stored_configs=_portable(_stored_configs()),
         resolvers=_portable(dict(BaseContainer._resolvers)),
     )
 
 
 def _singletons() -> dict[type, Any]:
-    """Hydra's singletons but the plugins: those are found anew where they are needed."""
+    """Hydra's singletons but those that hold plugins: the VM need not have every plugin that the laptop has."""
     state: dict[type, Any] = Singleton.get_state()["instances"]
-    return {
-        kind: instance for kind, instance in state.items() if kind.__name__ not in ("Plugins", "GlobalHydra")
-    }
+    return {kind: instance for kind, instance in state.items() if kind.__name__ not in _OF_PLUGINS}
+
+
+def _stored_configs() -> dict[str, Any]:
+    """The program's own part of the config store; Hydra's and its plugins' is below "hydra"."""
+    return {name: stored for name, stored in ConfigStore.instance().repo.items() if name != "hydra"}
 
 
 def _portable(items: dict[Any, Any]) -> dict[Any, bytes]:

@@ -29,6 +29,7 @@ def main(order_file: str) -> None:
 
 def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
     import cloudpickle
+    from hydra.core.config_store import ConfigStore
     from hydra.core.hydra_config import HydraConfig
     from hydra.core.singleton import Singleton
     from hydra.core.utils import run_job, setup_globals
@@ -38,8 +39,8 @@ def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
     # As Singleton.set_state does, but for the scan of all plugins: composing is over, so no plugin is needed here.
     for name, instance in program["singletons"].items():
         Singleton._instances[cloudpickle.loads(name)] = cloudpickle.loads(instance)
-    for name, resolver in program["resolvers"].items():
-        BaseContainer._resolvers[name] = cloudpickle.loads(resolver)
+    ConfigStore.instance().repo.update(_loaded(program["stored_configs"]))
+    BaseContainer._resolvers.update(_loaded(program["resolvers"]))
     setup_globals()
     config = cloudpickle.loads(program["config"])
     with read_write(config.hydra.runtime):
@@ -57,6 +58,19 @@ def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
     if job_return.status.name == "FAILED":
         traceback.print_exception(job_return._return_value)  # into the job's log
     return job_return
+
+
+def _loaded(pickled: dict[str, bytes]) -> dict[str, Any]:
+    """All but those of packages that only the laptop has: a plugin's resolver, which this config may not even use."""
+    import cloudpickle
+
+    loaded = {}
+    for name, value in pickled.items():
+        try:
+            loaded[name] = cloudpickle.loads(value)
+        except ImportError as error:
+            print(f"hydra-gce: {name} is not there on this VM: {error}", file=sys.stderr)
+    return loaded
 
 
 def _write(target: Path, job_return: Any) -> None:
