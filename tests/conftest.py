@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import os
 import shutil
@@ -13,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -99,6 +100,23 @@ def _no_embedded_server_is_left(hydra_gce_home: Path) -> Iterator[None]:
     )
     if stop.returncode != 0:
         pytest.fail(f"hydra_gce.local stop ended with {stop.returncode}:\n{stop.stdout}{stop.stderr}")
+
+
+@pytest.fixture(autouse=True)
+def _hydra_is_as_it_was() -> Iterator[None]:
+    """What a test has made Hydra believe (its version base, the job that runs) is gone with the test."""
+    kept = ("VersionBase", "HydraConfig", "JobRuntime")
+    before = {kind: copy.deepcopy(one) for kind, one in _hydra_singletons().items() if kind.__name__ in kept}
+    yield
+    now = _hydra_singletons()
+    for kind in [kind for kind in now if kind.__name__ in kept]:
+        del now[kind]
+    now.update(before)
+
+
+def _hydra_singletons() -> dict[type, Any]:
+    module = sys.modules.get("hydra.core.singleton")
+    return module.Singleton._instances if module else {}
 
 
 @pytest.fixture(scope="session")
