@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,7 +83,8 @@ def lost(names: SweepNames, point: Point, failure: Failure, message: str, at: fl
 
 
 def _unreadable(names: SweepNames, point: Point, attempt: int, error: HydraGCEError) -> Collected:
-    result = JobResult(names.sweep, point.num, attempt, JobState.FAILED, 0.0, 0.0, message=str(error))
+    now = time.time()  # when it ended on its VM stands in what cannot be read
+    result = JobResult(names.sweep, point.num, attempt, JobState.FAILED, now, now, message=str(error))
     return Collected(result, _failed(point, error))
 
 
