@@ -25,11 +25,12 @@ def lab(bucket: Bucket, tmp_path: Path) -> Lab:
 
 def test_a_job_runs_as_on_the_laptop_and_all_that_it_leaves_comes_home(lab: Lab) -> None:
     def train(config: Any) -> dict[str, Any]:
+        import importlib
         import os
         import sys
         from pathlib import Path
 
-        import helper  # type: ignore[import-not-found]  # on the VM it is
+        helper = importlib.import_module("helper")  # a module of the project: on the VM it is on the path
         from hydra.core.hydra_config import HydraConfig
         from hydra.utils import get_original_cwd
 
@@ -224,10 +225,11 @@ def test_where_the_project_already_is_the_job_works_elsewhere_and_paths_come_hom
     lab: Lab,
 ) -> None:
     def train(config: Any) -> dict[str, Any]:
+        import importlib
         import os
         from pathlib import Path
 
-        import helper
+        helper = importlib.import_module("helper")
         from hydra.core.hydra_config import HydraConfig
 
         Path(HydraConfig.get().runtime.output_dir, "model").write_text("weights")

@@ -117,7 +117,7 @@ def test_one_vm_takes_all_jobs_of_a_batch(world: dict[str, Ended | Project]) -> 
     out = ended_of(world, "ended").out
 
     assert re.search(r"job 1  RUNNING", out)
-    assert not re.search(r"job 1  BOOTING", out), out
+    assert not re.search(r"job 1  PROVISIONING", out), out
 
 
 def test_code_that_git_ignores_stays_unless_it_is_included(world: dict[str, Ended | Project]) -> None:
