@@ -421,3 +421,47 @@ def test_a_full_disk_is_said_and_nothing_is_lost(bucket: Bucket, tmp_path: Path)
     with pytest.raises(CollectError, match="No space left on device"):
         restore(Full(bucket._bucket), manifest, tmp_path)
     assert bucket.read("payload") == b"1234"
+
+
+def test_what_no_manifest_names_any_more_does_not_cost_for_ever(bucket: Bucket, tmp_path: Path) -> None:
+    there = tmp_path / "vm"
+    there.mkdir()
+    assert claims.take(bucket, NAMES, 0, "vm")
+    sending = sends(bucket, there)
+    for step in range(3):
+        (there / "ckpt").write_bytes(b"weights" * (step + 1))
+        (there / f"epoch-{step}").write_bytes(b"x")
+        (there / f"epoch-{step - 1}").unlink(missing_ok=True)
+        sending.sync()
+    assert len(objects(bucket)) == 2
+    assert restored(bucket, tmp_path / "laptop") == tree(there)
+
+
+def test_a_link_that_became_an_empty_file_of_the_same_time_is_one(bucket: Bucket, tmp_path: Path) -> None:
+    there = tmp_path / "vm"
+    there.mkdir()
+    (there / "a").symlink_to("nowhere")
+    os.utime(there / "a", ns=(5, 5), follow_symlinks=False)
+    sending = sends(bucket, there)
+    sending.sync()
+    (there / "a").unlink()
+    (there / "a").touch()
+    os.utime(there / "a", ns=(5, 5))
+    sending.sync()
+    assert restored(bucket, tmp_path / "laptop") == tree(there)
+
+
+def test_a_file_that_may_be_run_now_may_be_run_here_too(bucket: Bucket, tmp_path: Path) -> None:
+    there, here = tmp_path / "vm", tmp_path / "laptop"
+    there.mkdir()
+    (there / "run.sh").write_text("#!/bin/sh\n")
+    sending = sends(bucket, there)
+    sending.sync()
+    restored(bucket, here)
+    (there / "run.sh").chmod(0o755)
+    sending.sync()
+    assert len(objects(bucket)) == 1
+    manifest = read_manifest(bucket, NAMES, KEY, 0, 1)
+    assert manifest
+    assert restore(bucket, manifest, here) == 0
+    assert tree(here) == tree(there)
