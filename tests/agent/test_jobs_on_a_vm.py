@@ -37,7 +37,7 @@ def test_a_job_runs_as_on_the_laptop_and_all_that_it_leaves_comes_home(lab: Lab)
         hydra = HydraConfig.get()
         Path(hydra.runtime.output_dir, "model").write_text("weights")
         Path("notes.txt").write_text("beside")
-        Path(helper.__file__).write_text("ANSWER = 43\n")
+        Path(str(helper.__file__)).write_text("ANSWER = 43\n")
         print("it is training")
         return {
             "lr": config.lr,
