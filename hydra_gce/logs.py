@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.errors import ObjectMissing
+from hydra_gce.errors import ConfigError, ObjectMissing
 from hydra_gce.jobs import JobStatus
 
 _PAUSE_S = 1.0
@@ -24,12 +24,16 @@ def follow(
 
     :param attempt: the newest of each job if None.
     :param forever: goes on until all of them have ended.
+    :raises ConfigError: there is no such job.
     """
     names = SweepNames(sweep)
     readers: dict[int, _Reader] = {}
     while True:
         statuses = [JobStatus.from_metadata(entry.metadata) for entry in bucket.list(names.statuses)]
         wanted = [status for status in statuses if job is None or status.num == job]
+        if not wanted and job is not None:
+            there = ", ".join(str(status.num) for status in sorted(statuses, key=lambda status: status.num))
+            raise ConfigError(f"hydra-gce logs: sweep {sweep} has no job {job}; it has {there or 'none yet'}")
         for status in sorted(wanted, key=lambda status: status.num):
             number = attempt or status.attempt
             reader = readers.get(status.num)

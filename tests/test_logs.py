@@ -8,7 +8,7 @@ import pytest
 
 from hydra_gce import claims, home
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.errors import SealBroken
+from hydra_gce.errors import ConfigError, SealBroken
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobSpec, JobState, JobStatus, Placement, seal_spec
 from hydra_gce.logs import follow
@@ -59,6 +59,13 @@ def test_lines_of_several_jobs_say_whose_they_are(jobs: Printing) -> None:
         jobs.prints(num, b"a\nb\n")
     assert jobs.lines() == ["0 | a", "0 | b", "1 | a", "1 | b", "10 | a", "10 | b"]
     assert jobs.lines(job=1) == ["a", "b"]
+
+
+def test_a_job_that_is_not_there_is_said_with_those_that_are(jobs: Printing) -> None:
+    jobs.status(0, JobState.RUNNING)
+    jobs.status(2, JobState.PENDING)
+    with pytest.raises(ConfigError, match=r"has no job 7; it has 0, 2"):
+        jobs.lines(job=7)
 
 
 def test_the_newest_attempt_is_shown_unless_another_is_asked_for(jobs: Printing) -> None:
