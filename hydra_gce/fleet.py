@@ -53,12 +53,22 @@ class NotPlaced:
 
 @dataclass
 class _Life:
-    """A VM's time on the bill, seconds since the epoch."""
+    """A VM's time on the bill, seconds since the epoch. ``shifts``: from when on it works for which job."""
 
     candidate: Candidate
-    num: int
     start: float
+    shifts: list[tuple[float, int]]
     end: float | None = None
+
+    def seconds(self, now: float) -> float:
+        return max(0.0, (self.end or now) - self.start)
+
+    def seconds_for(self, num: int, now: float) -> float:
+        """What it worked for one job: booting is for the first, idling for the last."""
+        ends = [start for start, _ in self.shifts[1:]] + [self.start + self.seconds(now)]
+        return sum(
+            max(0.0, end - start) for (start, job), end in zip(self.shifts, ends, strict=True) if job == num
+        )
 
 
 @dataclass
@@ -118,13 +128,25 @@ class Fleet:
             self.compute.delete(life.candidate.zone, instance)
 
     def bill(self, num: int) -> tuple[Decimal, float]:
-        """US dollars and seconds of all the VMs that the job has had so far."""
+        """US dollars and seconds of all the VMs that the job has had so far, or of its share in them."""
         now = self.clock()
+        dollars, seconds = Decimal(0), 0.0
         with self._lock:
-            lives = [life for life in self._lives.values() if life.num == num]
-        seconds = [max(0.0, (life.end or now) - life.start) for life in lives]
-        dollars = [cost(life.candidate, s) for life, s in zip(lives, seconds, strict=True)]
-        return sum(dollars, Decimal(0)), sum(seconds)
+            for life in self._lives.values():
+                whole, share = life.seconds(now), life.seconds_for(num, now)
+                seconds += share
+                if any(job == num for _, job in life.shifts):
+                    part = Decimal(share / whole) if whole else Decimal(1)
+                    dollars += cost(life.candidate, whole) * part
+        return dollars, seconds
+
+    def works_for(self, instance: str, num: int, since: float) -> Candidate | None:
+        """A VM has taken up a job, perhaps another than it was made for; what and where the VM is."""
+        with self._lock:
+            life = self._lives.get(instance)
+            if life is not None and all(job != num for _, job in life.shifts):
+                life.shifts.append((max(life.shifts[-1][0], since), num))
+            return life.candidate if life else None
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -141,7 +163,8 @@ class Fleet:
             if refusal is None:
                 name = self.order.instance_name(num, attempt)
                 with self._lock:
-                    self._lives[name] = _Life(candidate, num, self.clock())
+                    now = self.clock()
+                    self._lives[name] = _Life(candidate, now, [(now, num)])
                 return Placed(num, attempt, name, candidate)
             if refusal.reach is Reach.REQUEST:
                 raise ConfigError(

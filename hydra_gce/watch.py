@@ -150,14 +150,20 @@ class Watch:
         return self.fleet.asking > 0 or any(status not in GONE for status in self._instances.values())
 
     def _read_statuses(self) -> None:
-        for entry in self.bucket.list(self.names.statuses):
-            status = JobStatus.from_metadata(entry.metadata)
+        listed = [
+            (JobStatus.from_metadata(entry.metadata), entry)
+            for entry in self.bucket.list(self.names.statuses)
+        ]
+        for status, entry in sorted(listed, key=lambda one: one[0].started):
             track = self.tracks.get(status.num)
             if track is None or track.generation == entry.generation:
                 continue
             track.generation = entry.generation
             track.status = status
             track.heard = self.clock()
+            candidate = self.fleet.works_for(status.instance, status.num, status.started)
+            if candidate is not None:
+                track.machine, track.zone = str(candidate), candidate.zone
             if status.metric is not None and (not track.history or track.history[-1] != status.metric):
                 track.history.append(status.metric)
 

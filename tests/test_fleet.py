@@ -283,6 +283,19 @@ def test_the_bill_of_a_job_has_all_of_its_vms(lab: Lab) -> None:
     assert lab.fleet.bill(2) == (Decimal(0), 0.0)
 
 
+def test_jobs_that_share_a_vm_share_its_bill(lab: Lab) -> None:
+    placed = lab.place(0)
+    made = lab.now
+    assert lab.fleet.works_for(placed.instance, 0, made + 60) == placed.candidate
+    assert lab.fleet.works_for(placed.instance, 1, made + 600) == placed.candidate
+    assert lab.fleet.works_for("never-was", 2, made + 600) is None
+    lab.now += 800
+    (first, first_s), (second, second_s) = lab.fleet.bill(0), lab.fleet.bill(1)
+    assert (first_s, second_s) == (600, 200)
+    assert abs(first - 3 * second) < Decimal("0.000001")
+    assert abs(first + second - CANDIDATES[0].price.hourly * 800 / 3600) < Decimal("0.0001")
+
+
 def test_a_vm_made_during_a_listing_stays_on_the_bill(lab: Lab) -> None:
     """The listing does not have it yet, which does not mean that it has ended."""
     done: list[Placed | NotPlaced] = []
