@@ -156,6 +156,7 @@ class Sweep:
             mlflow=playback.link,
             sweep_dir=str(batch.sweep_dir),
             return_name=watch.return_name,
+            notes=watch.notes,
             vms_left=left,
         )
 

@@ -42,8 +42,9 @@ class SweepView:
     """A sweep. ``news`` are lines for the person, each with its time (seconds since the epoch), oldest first.
 
     ``backend`` is "cloud" or "local" (the embedded Compute Engine, where nothing is charged). ``return_name`` names the
-    return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``mlflow`` is where to
-    see the runs: an address, or the command that opens it.
+    return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``notes`` are those of
+    the news that are said again when all is over. ``mlflow`` is where to see the runs: an address, or the command that
+    opens it.
     """
 
     sweep: str
@@ -60,6 +61,7 @@ class SweepView:
     sweep_dir: str = ""
     return_name: str = ""
     vms_left: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def cost(self) -> Decimal:

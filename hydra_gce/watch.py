@@ -77,6 +77,7 @@ class Watch:
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
+        self.notes: list[str] = []
         self.tracks = {point.num: Track(point) for point in self.points}
         self._pool = ThreadPoolExecutor(2, "collect")
         self._instances: dict[str, str] = {}
@@ -261,11 +262,11 @@ class Watch:
         track.state = collected.result.state
         track.note = _cause(collected)
         for name in collected.result.working_dir_files[:3]:
-            self.tell(
+            self._note(
                 f"job {track.num} wrote {name} beside its output directory; kept as working_dir/{name} in it"
             )
         if collected.uncollected is not None:
-            self.tell(str(collected.uncollected))
+            self._note(str(collected.uncollected))
         if track.state is JobState.FAILED:
             self.tell(f"job {track.num} failed: {track.note}")
 
@@ -292,6 +293,11 @@ class Watch:
             track.asked = True
             track.state = JobState.PROVISIONING
             self.fleet.ask(track.num, track.vms, round_=int(self.clock()))
+
+    def _note(self, line: str) -> None:
+        """To be read now, and once more when all is over."""
+        self.tell(line)
+        self.notes.append(line)
 
     @property
     def return_name(self) -> str:

@@ -360,6 +360,13 @@ def test_an_object_whose_repr_raises_does_not_end_the_sweep() -> None:
     assert "<Sulky:" in at_end(view([done(0, Sulky())]))
 
 
+def test_what_went_by_in_a_live_table_is_said_again_at_its_end() -> None:
+    note = "job 0 wrote scores.csv beside its output directory"
+    told = view([done(0, 0.5)], news=[(1.0, note)], notes=[note])
+    assert note in " ".join(at_end(told, width=120).split())
+    assert sum(note in line for line in of_pipe(told)) == 1
+
+
 def test_the_end_is_told_once() -> None:
     stream = io.StringIO()
     display = Display.for_terminal(stream, {})

@@ -90,6 +90,8 @@ class Display:
         self._stop_live()
         self._closed = True
         width = self._console.width if self._is_live or self._console.is_terminal else None
+        if self._is_live:  # elsewhere they stand among the lines already
+            self._print([Text(note) for note in view.notes])
         self._print(end_lines(view, width))
 
     @contextmanager
