@@ -111,7 +111,7 @@ def _ls(options: argparse.Namespace) -> int:
     if not rows:
         print(f"no VM of any sweep in project {backend.project}")
     for row in rows:
-        alive = "its launcher is alive" if row["launcher_alive"] else "no launcher"
+        alive = "its launcher is alive" if row["launcher_alive"] else "no launcher" if row["vms"] else "ended"
         print(f"{row['sweep']}  {len(row['vms'])} VMs  {alive}  {row['sweep_dir'] or ''}")
         for vm in row["vms"]:
             age = f"{vm['age_s'] // 60}:{vm['age_s'] % 60:02d}"
