@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hydra_gce.batch import Batch
 from hydra_gce.cargo.worktree import git_state
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.settings import Settings
@@ -15,7 +16,6 @@ from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
 
 if TYPE_CHECKING:
-    from hydra_gce.sweep import Batch
     from hydra_gce.tracking.relay import Relay
 
 _PAUSE_S = 1.0

@@ -15,12 +15,9 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_gce import compose, specs, validation
-from hydra_gce.backend import Backend, connect
-from hydra_gce.bucket import Bucket
+from hydra_gce.backend import connect
+from hydra_gce.batch import Batch
 from hydra_gce.cargo import pack as cargo
-from hydra_gce.cargo.pack import Cargo
-from hydra_gce.compose import Point
-from hydra_gce.compute import Compute
 from hydra_gce.compute_process import ComputeProcess
 from hydra_gce.display import Display
 from hydra_gce.errors import CollectError, Unreachable
@@ -31,7 +28,7 @@ from hydra_gce.interrupt import Interrupts
 from hydra_gce.leave import delete_all, see_them_leave
 from hydra_gce.machines import Candidate, dollars, resolve
 from hydra_gce.playback import Playback, relay_to_mlflow
-from hydra_gce.request import Order, order, vm_request
+from hydra_gce.request import order, vm_request
 from hydra_gce.settings import Settings
 from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
@@ -159,21 +156,6 @@ class Sweep:
             notes=watch.notes,
             vms_left=left,
         )
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Everything that is settled when the first VM is asked for."""
-
-    backend: Backend
-    compute: Compute
-    bucket: Bucket
-    identity: Identity
-    order: Order
-    candidates: list[Candidate]
-    points: list[Point]
-    packed: Cargo
-    sweep_dir: Path
 
 
 def _returns(watch: Watch) -> list[JobReturn]:

@@ -1,0 +1,30 @@
+"""One batch of a sweep's jobs, with everything that is settled when the first VM is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra_gce.backend import Backend
+from hydra_gce.bucket import Bucket
+from hydra_gce.cargo.pack import Cargo
+from hydra_gce.compose import Point
+from hydra_gce.compute import Compute
+from hydra_gce.identity import Identity
+from hydra_gce.machines import Candidate
+from hydra_gce.request import Order
+
+
+@dataclass(frozen=True)
+class Batch:
+    """``compute`` and ``bucket`` are where the jobs run and what they travel through; ``candidates``, cheapest first."""
+
+    backend: Backend
+    compute: Compute
+    bucket: Bucket
+    identity: Identity
+    order: Order
+    candidates: list[Candidate]
+    points: list[Point]
+    packed: Cargo
+    sweep_dir: Path
