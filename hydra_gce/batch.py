@@ -17,7 +17,7 @@ from hydra_gce.request import Order
 
 @dataclass(frozen=True)
 class Batch:
-    """``compute`` and ``bucket`` are where the jobs run and what they travel through; ``candidates``, cheapest first."""
+    """``compute`` is where the jobs run, ``bucket`` what they travel through; ``candidates`` are cheapest first."""
 
     backend: Backend
     compute: Compute
