@@ -22,7 +22,7 @@ from hydra_gce.agent.workplace import Workplace
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
 from hydra_gce.jobs import Failure, JobResult, JobSpec, JobState, JobStatus
-from hydra_gce.mirror import Mirror, read_manifest, restore
+from hydra_gce.mirror import Mirror, restore_newest
 from hydra_gce.tracking.environment import variables
 from hydra_gce.tracking.journal import JournalParts, latest, name_of
 from hydra_gce.unreachable import UNREACHABLE
@@ -58,9 +58,9 @@ class Attempt:
         register = self.archives / "made-here"
         place = workplace.prepare(self.bucket, self.spec, self.archives, self.scratch / "root", register)
         num, number = self.spec.num, self.claim.attempt
-        manifest = read_manifest(self.bucket, self.names, self.key, num, number - 1)
-        if manifest is not None:
-            restore(self.bucket, manifest, place.output_dir)
+        # The attempt before may be at its last sync still: what it leaves last is what counts.
+        restored = restore_newest(self.bucket, self.names, self.key, num, number - 1, place.output_dir)
+        manifest = restored[0] if restored else None
         mirror = Mirror(self.bucket, self.names, self.key, num, number, place.output_dir, manifest)
         tracking = self.scratch / "tracking"
         (tracking / "artifacts").mkdir(parents=True)

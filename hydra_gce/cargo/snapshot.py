@@ -58,18 +58,17 @@ def take(
     if not root.is_dir():
         raise ConfigError(f"hydra.launcher.code.root: {root} is no directory. Correct it, or leave it out.")
     warn_at = limit_bytes // 5 if warn_bytes is None else warn_bytes
-    for _ in range(_TRIES - 1):
+    tries = 1
+    while True:
         try:
             return _take(root, include, exclude, limit_bytes, warn_at, cache_dir)
-        except OSError:  # an editor or a tool removed a file since it was listed: list again
-            continue
-    try:
-        return _take(root, include, exclude, limit_bytes, warn_at, cache_dir)
-    except OSError as error:
-        raise ConfigError(
-            f"The code below {root} cannot be packed: {error}. Name the file in"
-            " hydra.launcher.code.exclude, or make it readable."
-        ) from error
+        except OSError as error:
+            if tries == _TRIES:
+                raise ConfigError(
+                    f"The code below {root} cannot be packed: {error}. Name the file in"
+                    " hydra.launcher.code.exclude, or make it readable."
+                ) from error
+        tries += 1  # an editor or a tool may have removed a file since it was listed: list again
 
 
 def _take(
