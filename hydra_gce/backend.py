@@ -44,20 +44,47 @@ class Backend:
         options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
         return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
 
-    def _compute(self, client: type[Any]) -> Any:
-        return client(credentials=self.credentials, client_options={"api_endpoint": self.compute_endpoint})
+    def _compute(self, client: str) -> Any:
+        from google.cloud import compute_v1
+
+        options = {"api_endpoint": self.compute_endpoint}
+        return getattr(compute_v1, client)(credentials=self.credentials, client_options=options)
 
     @cached_property
     def instances(self) -> compute_v1.InstancesClient:
-        from google.cloud import compute_v1
-
-        return self._compute(compute_v1.InstancesClient)  # type: ignore[no-any-return]
+        return self._compute("InstancesClient")  # type: ignore[no-any-return]
 
     @cached_property
     def zone_operations(self) -> compute_v1.ZoneOperationsClient:
-        from google.cloud import compute_v1
+        return self._compute("ZoneOperationsClient")  # type: ignore[no-any-return]
 
-        return self._compute(compute_v1.ZoneOperationsClient)  # type: ignore[no-any-return]
+    @cached_property
+    def regions(self) -> compute_v1.RegionsClient:
+        return self._compute("RegionsClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def projects(self) -> compute_v1.ProjectsClient:
+        return self._compute("ProjectsClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def disks(self) -> compute_v1.DisksClient:
+        return self._compute("DisksClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def addresses(self) -> compute_v1.AddressesClient:
+        return self._compute("AddressesClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def images(self) -> compute_v1.ImagesClient:
+        return self._compute("ImagesClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def machine_types(self) -> compute_v1.MachineTypesClient:
+        return self._compute("MachineTypesClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def accelerator_types(self) -> compute_v1.AcceleratorTypesClient:
+        return self._compute("AcceleratorTypesClient")  # type: ignore[no-any-return]
 
     def bucket(self, name: str | None) -> Bucket:
         """The sweep's bucket, made where it does not exist.

@@ -25,11 +25,18 @@ class VM:
     # Where it may go; wildcards allowed ("us-central1-*"). Both empty: wherever it is cheapest.
     zones: list[str] = field(default_factory=list)
     regions: list[str] = field(default_factory=list)
-    # An image, or a family as "project/family". null: Debian 12, or a Deep Learning VM image where there is a GPU.
+    # For how many minutes a flex_start request may wait in Google's queue, from 1.5 to 120.
+    queue_minutes: float = 120.0
+    # An image of the project's by name, a family as "project/family", or a full path ("projects/…/images/…").
+    # null: Debian 12, or a Deep Learning VM image where there is a GPU.
     image: str | None = None
+    # A container image ("python:3.11-slim", "us-docker.pkg.dev/…"): the program runs in it. The VM needs Docker.
+    container: str | None = None
     # The boot disk. disk_type null: pd-balanced, or hyperdisk-balanced where the machine takes nothing else.
     disk_gb: int = 50
     disk_type: str | None = None
+    # Local SSDs of 375 GB to attach, for machine types that take a choice of them; they are gone with the VM.
+    local_ssds: int = 0
     # Network and subnetwork by name; null: "default".
     network: str | None = None
     subnetwork: str | None = None
@@ -45,6 +52,10 @@ class VM:
     metadata: dict[str, str] = field(default_factory=dict)
     # A reservation of yours to use, by name.
     reservation: str | None = None
+    # Shielded VM: boot signed code only; a virtual trusted platform module; comparison with a known good boot.
+    secure_boot: bool = False
+    vtpm: bool = True
+    integrity_monitoring: bool = True
     # Compute Engine deletes the VM after so many hours, whatever happens to us.
     max_run_hours: float = 24.0
     # Fields of Compute Engine's Instance in its own words (camelCase), laid over what the launcher asks for.
@@ -113,7 +124,18 @@ class Settings:
     max_vms: int | None = None
     # How long a VM that has run out of jobs waits for another before it deletes itself.
     keep_warm_s: float = 0.0
-    # How often a job is started again after its VM was lost or taken back.
+    # For how many minutes to go on asking where no place has a VM and none of the sweep's runs.
+    wait_for_room_minutes: float = 10.0
+    # No VM is started that could take the sweep past so many US dollars. null: no limit.
+    budget_usd: float | None = None
+    # wait: a VM counts with all that it can cost until its max_run_hours are over; jobs wait until that fits.
+    # end: a VM counts with what it has cost; when the budget is reached, those that run save their work and end.
+    on_budget: str = "wait"
+    # How many hours a point is thought to take, for the estimate. null: the estimate is by the hour.
+    expected_hours: float | None = None
+    # Prints each request as it would be sent and the plan with its price, and starts nothing.
+    dry_run: bool = False
+    # How often a job is begun whose VM was lost: hung, deleted, broken. Those taken back by Compute Engine do not count.
     max_attempts: int = 10
     # Seconds between SIGTERM and SIGKILL when a VM is taken back: the program's time to save.
     preempt_grace_s: float = 15.0

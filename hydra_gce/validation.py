@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
 
 from hydra_gce.errors import ConfigError
@@ -12,6 +13,7 @@ _CHOICES = {
     "backend": ("auto", "cloud", "local"),
     "tracking.mode": ("auto", "none"),
     "on_interrupt": ("delete", "keep"),
+    "on_budget": ("wait", "end"),
 }
 # Compute Engine's own bounds of scheduling.maxRunDuration: 30 seconds to 120 days.
 _RUN_HOURS = (30 / 3600, 120 * 24)
@@ -46,7 +48,11 @@ def _wrong(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
             f"heartbeat_timeout_s={settings.heartbeat_timeout_s:g}: a VM is heard of every few seconds at best."
             f" Say {_LEAST_SILENCE_S:.0f} or more."
         )
-    for field in ("keep_warm_s", "preempt_grace_s"):
+    if settings.budget_usd is not None and not 0 < settings.budget_usd < math.inf:
+        yield f"budget_usd={settings.budget_usd:g}: no VM could be started. Say how many US dollars, or null for no limit."
+    if settings.expected_hours is not None and not 0 < settings.expected_hours < math.inf:
+        yield f"expected_hours={settings.expected_hours:g}: say how many hours a point takes, or null."
+    for field in ("keep_warm_s", "preempt_grace_s", "wait_for_room_minutes"):
         if _value(settings, field) < 0:  # type: ignore[operator]
             yield f"{field}={_value(settings, field)}: a time cannot be negative. Say 0 or more."
     for name in settings.env.pass_variables:

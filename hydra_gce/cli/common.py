@@ -1,0 +1,51 @@
+"""What the verbs share: which Compute Engine, which sweep."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from hydra_gce.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra_gce.backend import Backend
+    from hydra_gce.home import SweepRecord
+
+Verbs = Any  # argparse has no public name for what add_subparsers returns
+
+
+def add_backend(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--backend", choices=("auto", "cloud", "local"), default="auto")
+    verb.add_argument("--project", help="the Google Cloud project")
+
+
+def connect(options: argparse.Namespace) -> Backend:
+    from hydra_gce.backend import connect as connect_backend
+
+    return connect_backend(options.backend, options.project)
+
+
+def connect_to(record: SweepRecord) -> Backend:
+    from hydra_gce.backend import connect
+
+    return connect(record.backend, record.project)
+
+
+def record_of(name: str) -> SweepRecord:
+    """The laptop's record of a sweep.
+
+    :raises ConfigError: it has none by that name; the message has the nearest.
+    """
+    import difflib
+
+    from hydra_gce.home import sweep_records
+
+    records = sweep_records()
+    if name == "last" and records:
+        return records[0]
+    for record in records:
+        if record.sweep == name:
+            return record
+    near = difflib.get_close_matches(name, [record.sweep for record in records], n=3, cutoff=0.4)
+    hint = f" Did you mean {' or '.join(near)}?" if near else " hydra-gce ls --all shows those there are."
+    raise ConfigError(f"there is no sweep {name!r} here.{hint}")
