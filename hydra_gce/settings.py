@@ -135,7 +135,7 @@ class Settings:
     expected_hours: float | None = None
     # Prints each request as it would be sent and the plan with its price, and starts nothing.
     dry_run: bool = False
-    # How often a job is begun whose VM was lost: hung, deleted, broken. Those taken back by Compute Engine do not count.
+    # How often a job is begun whose VM gets lost: hung, deleted, broken. A preemption does not count.
     max_attempts: int = 10
     # Seconds between SIGTERM and SIGKILL when a VM is taken back: the program's time to save.
     preempt_grace_s: float = 15.0

@@ -49,7 +49,7 @@ def _wrong(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
             f" Say {_LEAST_SILENCE_S:.0f} or more."
         )
     if settings.budget_usd is not None and not 0 < settings.budget_usd < math.inf:
-        yield f"budget_usd={settings.budget_usd:g}: no VM could be started. Say how many US dollars, or null for no limit."
+        yield f"budget_usd={settings.budget_usd:g}: no VM could be started. Say how many US dollars, or null."
     if settings.expected_hours is not None and not 0 < settings.expected_hours < math.inf:
         yield f"expected_hours={settings.expected_hours:g}: say how many hours a point takes, or null."
     for field in ("keep_warm_s", "preempt_grace_s", "wait_for_room_minutes"):
