@@ -36,6 +36,11 @@ class SweepNames:
         return f"{self.prefix}sweep.json"
 
     @property
+    def ledger(self) -> str:
+        """The sweep's VMs and their prices: see ``money.ledger``."""
+        return f"{self.prefix}ledger.json"
+
+    @property
     def statuses(self) -> str:
         return f"{self.prefix}status/"
 
