@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
 from hydra_gce.backend import Backend
-from hydra_gce.errors import Unreachable
+from hydra_gce.errors import CredentialsError, Unreachable
 from hydra_gce.refusals import Reach, Refusal, judge
 from hydra_gce.request import SWEEP_LABEL, to_message
 from hydra_gce.unreachable import UNREACHABLE
@@ -22,11 +25,23 @@ OFF = ("TERMINATED", "STOPPED", "SUSPENDED")
 GONE = (*LEAVING, *OFF)
 
 _FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
+OPERATION_S = 600.0
+"""An insert takes seconds, a minute at most. One that takes longer is stuck: Google ends it some day."""
+_ANSWER_S = 60.0
+_AGAIN_S = 20.0
+_RATE_LIMITS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
+_LONGEST_WAIT_S = 150.0  # Google answers within two minutes, done or not
+_UNHEARD, _PAUSE_S = 5, 1.0
+_CONSOLE_BYTES = 4000
 
 
 @dataclass(frozen=True)
 class Instance:
-    """A VM as Compute Engine lists it. ``created`` in seconds since the epoch."""
+    """A VM as Compute Engine lists it.
+
+    ``created`` and ``started`` in seconds since the epoch, 0 where there is none yet; ``model`` is the provisioning
+    model in the API's words, ``accelerators`` the GPUs as pairs of the API's type and how many.
+    """
 
     name: str
     zone: str
@@ -34,6 +49,10 @@ class Instance:
     machine_type: str
     labels: dict[str, str]
     created: float
+    started: float = 0.0
+    model: str = "STANDARD"
+    accelerators: tuple[tuple[str, int], ...] = ()
+    deletion_protection: bool = False
 
     @property
     def sweep(self) -> str:
@@ -46,8 +65,17 @@ class Compute(Protocol):
     :raises ConfigError: the request is not one that Compute Engine knows.
     """
 
-    def insert(self, zone: str, body: dict[str, Any], request_id: str) -> Refusal | None:
-        """Makes a VM, or says who refused it. An attempt's own VM that exists already is as good as made."""
+    def insert(
+        self, zone: str, body: dict[str, Any], request_id: str, limit_s: float = OPERATION_S
+    ) -> Refusal | None:
+        """Makes a VM, or says who refused it. An attempt's own VM that exists already is as good as made.
+
+        After Unreachable, the same request with the same ``request_id`` tells what became of it. A refused VM does not
+        exist, or is being deleted: also where Compute Engine made it and failed, or took longer than ``limit_s``.
+        """
+
+    def find(self, zone: str, name: str) -> Instance | None:
+        """The VM of that name, if there is one."""
 
     def instances(self, sweep: str | None = None, zones: Collection[str] | None = None) -> list[Instance]:
         """The VMs of a sweep, or of all sweeps; in a few zones, or wherever they are."""
@@ -55,68 +83,194 @@ class Compute(Protocol):
     def delete(self, zone: str, name: str) -> None:
         """Asks for a VM's deletion; one that is gone already is no error."""
 
+    def console(self, zone: str, name: str) -> str:
+        """The end of what the VM wrote to its serial console; nothing where it is gone."""
+
+    def was_preempted(self, zone: str, name: str) -> bool:
+        """Whether Compute Engine took back the VM of that name, which is gone."""
+
 
 @dataclass(frozen=True)
 class HereCompute:
     """Google's own client, imported in this process: two seconds."""
 
     backend: Backend
+    clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], None] = time.sleep
 
-    def insert(self, zone: str, body: dict[str, Any], request_id: str) -> Refusal | None:
+    def insert(
+        self, zone: str, body: dict[str, Any], request_id: str, limit_s: float = OPERATION_S
+    ) -> Refusal | None:
         from google.api_core.exceptions import Conflict, GoogleAPICallError
         from google.cloud import compute_v1
 
-        project = self.backend.project
         request = compute_v1.InsertInstanceRequest(
-            project=project, zone=zone, instance_resource=to_message(body), request_id=request_id
+            project=self.backend.project, zone=zone, instance_resource=to_message(body), request_id=request_id
         )
         try:
-            operation = self.backend.instances.insert_unary(request=request)
-            while operation.status != compute_v1.Operation.Status.DONE:
-                operation = self.backend.zone_operations.wait(
-                    project=project, zone=zone, operation=operation.name
-                )
-        except Conflict:
-            return None  # a former request for the very same attempt made it, and its answer was lost
+            begun = self.backend.instances.insert_unary(request=request, timeout=_ANSWER_S)
+        except Conflict as error:
+            return self._taken(zone, body["name"], error)
         except GoogleAPICallError as error:
-            return judge(_reason(error), error.message, error.code)
-        except UNREACHABLE as error:  # the same request again tells whether it was carried out
-            return Refusal(type(error).__name__, str(error), Reach.ATTEMPT)
+            if (error.code or 0) >= 500 and self._exists(zone, body["name"]):
+                return None  # it was carried out for all that
+            return judge(_reason(error), error.message, error.code, _plain(error.details))
+        except UNREACHABLE as error:
+            raise Unreachable(str(error)) from error
+        operation = self._done(zone, begun, limit_s)
+        if operation is None:
+            self.delete(zone, body["name"])
+            message = f"Compute Engine has worked on the VM for {limit_s:.0f} s and is not done"
+            return Refusal("OPERATION_STUCK", message, Reach.ZONE)
         if operation.error.errors:
+            self.delete(
+                zone, body["name"]
+            )  # an operation may fail with its VM made, which would go on costing
             first = operation.error.errors[0]
-            return judge(first.code, first.message)
+            return judge(first.code, first.message, details=_details(first))
         return None
+
+    def _done(self, zone: str, operation: Any, limit_s: float) -> Any:
+        """The operation when it is over; None if it takes too long."""
+        from google.cloud import compute_v1
+        from requests.exceptions import Timeout
+
+        deadline = self.clock() + limit_s
+        unheard = 0
+        while operation.status != compute_v1.Operation.Status.DONE:
+            left = deadline - self.clock()
+            if left <= 0:
+                return None
+            try:
+                operation = self.backend.zone_operations.wait(
+                    project=self.backend.project,
+                    zone=zone,
+                    operation=operation.name,
+                    timeout=min(left, _LONGEST_WAIT_S),
+                )
+            except Timeout:
+                continue  # it goes on, and nothing is wrong
+            except Exception as error:
+                unheard += 1
+                if not _is_passing(error):
+                    raise
+                if unheard > _UNHEARD:
+                    raise Unreachable(str(error)) from error
+                self.pause(unheard * _PAUSE_S)
+        return operation
+
+    def _taken(self, zone: str, name: str, error: Any) -> Refusal | None:
+        """There is a VM of this name: a former request for the very same attempt made it, and its answer was lost."""
+        if self._exists(zone, name):
+            return None
+        message = f"a VM of this name is being deleted: {error.message}"
+        return Refusal(_reason(error), message, Reach.ATTEMPT)
+
+    def _exists(self, zone: str, name: str) -> bool:
+        found = self.find(zone, name)
+        return found is not None and found.status not in GONE
+
+    def find(self, zone: str, name: str) -> Instance | None:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            with _asking():
+                return _instance(
+                    self.backend.instances.get(
+                        project=self.backend.project, zone=zone, instance=name, **_patiently()
+                    )
+                )
+        except NotFound:
+            return None
 
     def instances(self, sweep: str | None = None, zones: Collection[str] | None = None) -> list[Instance]:
         from google.cloud import compute_v1
 
         project, client = self.backend.project, self.backend.instances
         wanted = f"labels.{SWEEP_LABEL}={sweep}" if sweep else f"labels.{SWEEP_LABEL}:*"
-        try:
+        with _asking():
             if zones is not None and len(zones) <= _FEW_ZONES:
                 requests = [
                     compute_v1.ListInstancesRequest(project=project, zone=zone, filter=wanted)
                     for zone in sorted(zones)
                 ]
-                return [_instance(one) for request in requests for one in client.list(request=request)]
+                pages = [client.list(request=request, **_patiently()) for request in requests]
+                return [_instance(one) for page in pages for one in page]
             everywhere = compute_v1.AggregatedListInstancesRequest(project=project, filter=wanted)
             return [
                 _instance(one)
-                for _, scope in client.aggregated_list(request=everywhere)
+                for _, scope in client.aggregated_list(request=everywhere, **_patiently())
                 for one in scope.instances
             ]
-        except UNREACHABLE as error:
-            raise Unreachable(str(error)) from error
 
     def delete(self, zone: str, name: str) -> None:
         from google.api_core.exceptions import NotFound
 
         try:
-            self.backend.instances.delete_unary(project=self.backend.project, zone=zone, instance=name)
+            with _asking():
+                self.backend.instances.delete_unary(
+                    project=self.backend.project, zone=zone, instance=name, **_patiently()
+                )
         except NotFound:
             return
-        except UNREACHABLE as error:
+
+    def console(self, zone: str, name: str) -> str:
+        from google.api_core.exceptions import BadRequest, NotFound
+        from google.cloud import compute_v1
+
+        request = compute_v1.GetSerialPortOutputInstanceRequest(
+            project=self.backend.project, zone=zone, instance=name, port=1, start=-_CONSOLE_BYTES
+        )
+        try:
+            with _asking():
+                return str(
+                    self.backend.instances.get_serial_port_output(request=request, **_patiently()).contents
+                )
+        except (NotFound, BadRequest):  # it is gone, or has none yet
+            return ""
+
+    def was_preempted(self, zone: str, name: str) -> bool:
+        from google.cloud import compute_v1
+
+        # https://cloud.google.com/compute/docs/instances/create-use-spot#detect-preemption
+        request = compute_v1.ListZoneOperationsRequest(
+            project=self.backend.project, zone=zone, filter='operationType="compute.instances.preempted"'
+        )
+        with _asking():
+            listed = self.backend.zone_operations.list(request=request, **_patiently())
+            return any(operation.target_link.rpartition("/")[2] == name for operation in listed)
+
+
+@contextmanager
+def _asking() -> Iterator[None]:
+    """Google's client's errors as ours, where they say nothing about the VM itself."""
+    from google.api_core.exceptions import Forbidden, Unauthorized
+
+    try:
+        yield
+    except (Forbidden, Unauthorized) as error:
+        if _is_passing(error):
             raise Unreachable(str(error)) from error
+        raise CredentialsError(
+            f"Compute Engine refuses to be asked: {error.message}. Who asks needs the role"
+            " roles/compute.instanceAdmin.v1 in the project, and valid credentials:"
+            " gcloud auth application-default login"
+        ) from error
+    except UNREACHABLE as error:
+        raise Unreachable(str(error)) from error
+
+
+def _patiently() -> dict[str, Any]:
+    """Requests that may be repeated at will: how long for an answer, and for how long again."""
+    from google.api_core.retry import Retry
+
+    again = Retry(predicate=_is_passing, initial=0.5, multiplier=2.0, maximum=8.0, timeout=_AGAIN_S)
+    return {"retry": again, "timeout": _ANSWER_S}
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the same request may do better in a moment. Some rate limits come as 403 Forbidden."""
+    return isinstance(error, UNREACHABLE) or _reason(error) in _RATE_LIMITS
 
 
 def _instance(listed: Any) -> Instance:
@@ -127,6 +281,13 @@ def _instance(listed: Any) -> Instance:
         machine_type=listed.machine_type.rpartition("/")[2],
         labels=dict(listed.labels),
         created=_seconds(listed.creation_timestamp),
+        started=_seconds(listed.last_start_timestamp),
+        model=listed.scheduling.provisioning_model or "STANDARD",
+        accelerators=tuple(
+            (one.accelerator_type.rpartition("/")[2], one.accelerator_count)
+            for one in listed.guest_accelerators
+        ),
+        deletion_protection=listed.deletion_protection,
     )
 
 
@@ -141,3 +302,15 @@ def _reason(error: Any) -> str:
         if isinstance(detail, dict) and detail.get("reason"):
             return str(detail["reason"])
     return str(getattr(error, "reason", None) or type(error).__name__)
+
+
+def _details(error: Any) -> list[dict[str, Any]]:
+    """``errorDetails`` of an operation's error as JSON has them."""
+    from google.cloud import compute_v1
+
+    return [json.loads(compute_v1.ErrorDetails.to_json(detail)) for detail in error.error_details]
+
+
+def _plain(details: Any) -> list[dict[str, Any]]:
+    """What an HTTP error says beside its message, as JSON has it."""
+    return [detail for detail in details or [] if isinstance(detail, dict)]

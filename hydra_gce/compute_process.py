@@ -21,11 +21,11 @@ from types import TracebackType
 from typing import Any, cast
 
 from hydra_gce.backend import Backend
-from hydra_gce.compute import Compute, HereCompute, Instance
+from hydra_gce.compute import OPERATION_S, Compute, HereCompute, Instance
 from hydra_gce.errors import HydraGCEError
 from hydra_gce.refusals import Refusal
 
-_EXPOSED = ("insert", "instances", "delete", "use")
+_EXPOSED = ("insert", "find", "instances", "delete", "console", "was_preempted", "use")
 _SERVED = "served"
 _KEY_BYTES = 32
 
@@ -41,14 +41,23 @@ class _Served:
     def use(self, backend: Backend) -> None:
         self._compute = HereCompute(backend)
 
-    def insert(self, zone: str, body: dict[str, Any], request_id: str) -> Refusal | None:
-        return self._ready().insert(zone, body, request_id)
+    def insert(self, zone: str, body: dict[str, Any], request_id: str, limit_s: float) -> Refusal | None:
+        return self._ready().insert(zone, body, request_id, limit_s)
+
+    def find(self, zone: str, name: str) -> Instance | None:
+        return self._ready().find(zone, name)
 
     def instances(self, sweep: str | None, zones: Collection[str] | None) -> list[Instance]:
         return self._ready().instances(sweep, zones)
 
     def delete(self, zone: str, name: str) -> None:
         self._ready().delete(zone, name)
+
+    def console(self, zone: str, name: str) -> str:
+        return self._ready().console(zone, name)
+
+    def was_preempted(self, zone: str, name: str) -> bool:
+        return self._ready().was_preempted(zone, name)
 
     def _ready(self) -> HereCompute:
         self._importing.join()
@@ -107,14 +116,25 @@ class _Calls:
     def __init__(self, proxy: Any) -> None:
         self._proxy = proxy
 
-    def insert(self, zone: str, body: dict[str, Any], request_id: str) -> Refusal | None:
-        return cast("Refusal | None", self._proxy.insert(zone, body, request_id))
+    def insert(
+        self, zone: str, body: dict[str, Any], request_id: str, limit_s: float = OPERATION_S
+    ) -> Refusal | None:
+        return cast("Refusal | None", self._proxy.insert(zone, body, request_id, limit_s))
+
+    def find(self, zone: str, name: str) -> Instance | None:
+        return cast("Instance | None", self._proxy.find(zone, name))
 
     def instances(self, sweep: str | None = None, zones: Collection[str] | None = None) -> list[Instance]:
         return cast("list[Instance]", self._proxy.instances(sweep, zones))
 
     def delete(self, zone: str, name: str) -> None:
         self._proxy.delete(zone, name)
+
+    def console(self, zone: str, name: str) -> str:
+        return cast(str, self._proxy.console(zone, name))
+
+    def was_preempted(self, zone: str, name: str) -> bool:
+        return cast(bool, self._proxy.was_preempted(zone, name))
 
 
 def main() -> None:

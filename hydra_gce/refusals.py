@@ -7,8 +7,10 @@ by others: SkyPilot's ``_gcp_handler``, dstack's issue 488. What is not known is
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Reach(Enum):
@@ -64,7 +66,9 @@ _NOT_IN_ZONE = re.compile(r"does not exist in zone|/zones/[^/']+(/\w+/[^/']+)?' 
 _GLOBAL_QUOTA = re.compile(r"ALL_REGIONS|\bglobally\b")
 
 
-def judge(code: str, message: str, status: int | None = None) -> Refusal:
+def judge(
+    code: str, message: str, status: int | None = None, details: Sequence[Mapping[str, Any]] = ()
+) -> Refusal:
     """:param status: the HTTP status, where the request itself was refused."""
     if code in ("QUOTA_EXCEEDED", "quotaExceeded"):
         reach = Reach.EVERYWHERE if _GLOBAL_QUOTA.search(message) else Reach.REGION
