@@ -1,0 +1,123 @@
+"""What a sweep may come to: said before the first VM, and again as soon as jobs have shown how long they take."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from statistics import median
+
+from hydra_gce.display.figures import money
+from hydra_gce.machines import Candidate, dollars, estimate
+from hydra_gce.machines.prices import rounded
+from hydra_gce.money.ledger import Ledger
+from hydra_gce.settings import Settings
+
+_IN_CENTS = Decimal("0.1")
+
+
+@dataclass(frozen=True)
+class Span:
+    """US dollars, from the cheapest place to the dearest. `estimated`: a price in it is in no source of ours."""
+
+    least: Decimal
+    most: Decimal
+    cheapest: Candidate
+    estimated: bool
+    regions: int
+
+    @classmethod
+    def of(cls, candidates: Sequence[Candidate], hours: Decimal) -> Span:
+        """So many VM hours, over these places."""
+        least, most = estimate(candidates, hours)
+        by_price = sorted(candidates, key=lambda candidate: candidate.price.hourly)
+        return cls(
+            least=least,
+            most=most,
+            cheapest=by_price[0],
+            estimated=by_price[0].price.estimated or by_price[-1].price.estimated,
+            regions=len({candidate.region for candidate in candidates}),
+        )
+
+    def __str__(self) -> str:
+        """``about $0.16-0.31``."""
+        least, most = _amount(self.least), _amount(self.most)
+        both = least if least == most else f"{least}-{most.removeprefix('$')}"
+        return f"about {both}" if self.estimated else both
+
+    @property
+    def where(self) -> str:
+        return f"({self.cheapest.region} cheapest)" if self.regions > 1 else f"({self.cheapest.region})"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """US dollars: what is spent, what the jobs that are left will take, and both together."""
+
+    spent: Decimal
+    more: Decimal
+
+    @property
+    def in_all(self) -> Decimal:
+        return self.spent + self.more
+
+    def __str__(self) -> str:
+        return f"about {_amount(self.in_all)} in all"
+
+
+def before(candidates: Sequence[Candidate], points: int, settings: Settings) -> str:
+    """The estimate of a sweep of so many points, in the words that its title has.
+
+    With `expected_hours`: all of it. Without: by the hour, and the most that the VMs which run at once can come to in
+    their `max_run_hours`.
+    """
+    if settings.expected_hours is None:
+        return _by_the_hour(candidates, points, settings)
+    span = Span.of(candidates, points * Decimal(str(settings.expected_hours)))
+    return f"{span} {span.where}{_beside_budget(span, settings)}"
+
+
+def outlook(ledger: Ledger, jobs: Collection[int], finished: Collection[int], now: float) -> Outlook | None:
+    """What a sweep will come to, if each job that is left costs what the median of the finished ones did.
+
+    A job that runs has had a part of that already; one that has cost more is taken to be about to end. None while no
+    finished job has cost anything.
+    """
+    bills = {num: ledger.bill(num, now)[0] for num in jobs}
+    known = [bills[num] for num in jobs if num in finished and bills[num]]
+    if not known:
+        return None
+    typical = median(known)
+    more = sum((max(Decimal(0), typical - bills[num]) for num in jobs if num not in finished), Decimal(0))
+    return Outlook(ledger.spent(now), rounded(more))
+
+
+def _by_the_hour(candidates: Sequence[Candidate], points: int, settings: Settings) -> str:
+    hourly = Span.of(candidates, Decimal(1))
+    vms = min(points, settings.max_vms or points)
+    hours = Decimal(str(settings.vm.max_run_hours))
+    most = Span.of(candidates, vms * hours).most
+    limit = _limit(settings)
+    if limit is not None and limit <= most:
+        return f"{hourly}/h each {hourly.where}, at most {_amount(limit)} (budget_usd)"
+    whose = "" if vms == 1 else f"all {vms} "
+    return f"{hourly}/h each {hourly.where}, {whose}at most {_amount(most)} in {hours:f} h"
+
+
+def _beside_budget(span: Span, settings: Settings) -> str:
+    limit = _limit(settings)
+    if limit is None or span.most <= limit:
+        return ""
+    verb = "is" if span.least > limit else "may be"
+    return f", which {verb} more than budget_usd={limit:f}"
+
+
+def _limit(settings: Settings) -> Decimal | None:
+    return None if settings.budget_usd is None else Decimal(str(settings.budget_usd))
+
+
+def _amount(amount: Decimal) -> str:
+    """To the cent; what is less than ten of them, with the digits that say something."""
+    if amount < _IN_CENTS:
+        return money(amount)
+    return f"${dollars(amount):,}"
