@@ -39,6 +39,14 @@ class Order:
         """Derived from the job alone, so that a request that is sent again cannot make a second VM."""
         return f"hg-{self.sweep}-{num}" + (f"-a{attempt}" if attempt > 1 else "")
 
+    def attempt_of(self, instance: str, num: int) -> int:
+        """Which attempt at the job a VM of that name was made for; 0 for a name that is not such a one."""
+        own = self.instance_name(num, 1)
+        if instance == own:
+            return 1
+        number = instance.removeprefix(f"{own}-a")
+        return int(number) if number.isdigit() else 0
+
     def request_id(self, num: int, attempt: int, zone: str, round_: int) -> str:
         return str(uuid.uuid5(uuid.NAMESPACE_URL, f"hydra-gce/{self.sweep}/{num}/{attempt}/{zone}/{round_}"))
 
