@@ -75,6 +75,14 @@ class Backend:
         return self._compute("AddressesClient")  # type: ignore[no-any-return]
 
     @cached_property
+    def global_addresses(self) -> compute_v1.GlobalAddressesClient:
+        return self._compute("GlobalAddressesClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def global_operations(self) -> compute_v1.GlobalOperationsClient:
+        return self._compute("GlobalOperationsClient")  # type: ignore[no-any-return]
+
+    @cached_property
     def images(self) -> compute_v1.ImagesClient:
         return self._compute("ImagesClient")  # type: ignore[no-any-return]
 

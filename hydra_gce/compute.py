@@ -11,13 +11,18 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from hydra_gce import quotas
 from hydra_gce.backend import Backend
 from hydra_gce.errors import CredentialsError, Unreachable
+from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Reach, Refusal, judge
 from hydra_gce.request import SWEEP_LABEL, to_message
 from hydra_gce.unreachable import UNREACHABLE
+
+if TYPE_CHECKING:
+    from hydra_gce.leftovers import Found, Leftover
 
 LEAVING = ("STOPPING", "PENDING_STOP")
 """Being shut down: what runs there has a while to end, and costs."""
@@ -83,11 +88,20 @@ class Compute(Protocol):
     def delete(self, zone: str, name: str) -> None:
         """Asks for a VM's deletion; one that is gone already is no error."""
 
+    def leftovers(self, sweep: str | None = None) -> Found:
+        """All that a sweep, or all sweeps, have anywhere: VMs, VMs to come, disks that outlived theirs, addresses."""
+
+    def remove(self, leftover: Leftover) -> str:
+        """Asks for its deletion; says why Compute Engine did not take that up, and nothing where it did."""
+
     def console(self, zone: str, name: str) -> str:
         """The end of what the VM wrote to its serial console; nothing where it is gone."""
 
     def was_preempted(self, zone: str, name: str) -> bool:
         """Whether Compute Engine took back the VM of that name, which is gone."""
+
+    def quotas(self) -> Quotas:
+        """What the project may have and uses; knows less, instead of raising, where that cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -174,10 +188,10 @@ class HereCompute:
         from google.api_core.exceptions import NotFound
 
         try:
-            with _asking():
-                return _instance(
+            with asking():
+                return instance_of(
                     self.backend.instances.get(
-                        project=self.backend.project, zone=zone, instance=name, **_patiently()
+                        project=self.backend.project, zone=zone, instance=name, **patiently()
                     )
                 )
         except NotFound:
@@ -188,18 +202,18 @@ class HereCompute:
 
         project, client = self.backend.project, self.backend.instances
         wanted = f"labels.{SWEEP_LABEL}={sweep}" if sweep else f"labels.{SWEEP_LABEL}:*"
-        with _asking():
+        with asking():
             if zones is not None and len(zones) <= _FEW_ZONES:
                 requests = [
                     compute_v1.ListInstancesRequest(project=project, zone=zone, filter=wanted)
                     for zone in sorted(zones)
                 ]
-                pages = [client.list(request=request, **_patiently()) for request in requests]
-                return [_instance(one) for page in pages for one in page]
+                pages = [client.list(request=request, **patiently()) for request in requests]
+                return [instance_of(one) for page in pages for one in page]
             everywhere = compute_v1.AggregatedListInstancesRequest(project=project, filter=wanted)
             return [
-                _instance(one)
-                for _, scope in client.aggregated_list(request=everywhere, **_patiently())
+                instance_of(one)
+                for _, scope in client.aggregated_list(request=everywhere, **patiently())
                 for one in scope.instances
             ]
 
@@ -207,12 +221,22 @@ class HereCompute:
         from google.api_core.exceptions import NotFound
 
         try:
-            with _asking():
+            with asking():
                 self.backend.instances.delete_unary(
-                    project=self.backend.project, zone=zone, instance=name, **_patiently()
+                    project=self.backend.project, zone=zone, instance=name, **patiently()
                 )
         except NotFound:
             return
+
+    def leftovers(self, sweep: str | None = None) -> Found:
+        from hydra_gce.leftovers import find
+
+        return find(self.backend, sweep, time.time())
+
+    def remove(self, leftover: Leftover) -> str:
+        from hydra_gce.leftovers import remove
+
+        return remove(self.backend, leftover)
 
     def console(self, zone: str, name: str) -> str:
         from google.api_core.exceptions import BadRequest, NotFound
@@ -222,9 +246,9 @@ class HereCompute:
             project=self.backend.project, zone=zone, instance=name, port=1, start=-_CONSOLE_BYTES
         )
         try:
-            with _asking():
+            with asking():
                 return str(
-                    self.backend.instances.get_serial_port_output(request=request, **_patiently()).contents
+                    self.backend.instances.get_serial_port_output(request=request, **patiently()).contents
                 )
         except (NotFound, BadRequest):  # it is gone, or has none yet
             return ""
@@ -236,13 +260,16 @@ class HereCompute:
         request = compute_v1.ListZoneOperationsRequest(
             project=self.backend.project, zone=zone, filter='operationType="compute.instances.preempted"'
         )
-        with _asking():
-            listed = self.backend.zone_operations.list(request=request, **_patiently())
+        with asking():
+            listed = self.backend.zone_operations.list(request=request, **patiently())
             return any(operation.target_link.rpartition("/")[2] == name for operation in listed)
+
+    def quotas(self) -> Quotas:
+        return quotas.read(self.backend)
 
 
 @contextmanager
-def _asking() -> Iterator[None]:
+def asking() -> Iterator[None]:
     """Google's client's errors as ours, where they say nothing about the VM itself."""
     from google.api_core.exceptions import Forbidden, Unauthorized
 
@@ -260,7 +287,7 @@ def _asking() -> Iterator[None]:
         raise Unreachable(str(error)) from error
 
 
-def _patiently() -> dict[str, Any]:
+def patiently() -> dict[str, Any]:
     """Requests that may be repeated at will: how long for an answer, and for how long again."""
     from google.api_core.retry import Retry
 
@@ -273,15 +300,15 @@ def _is_passing(error: BaseException) -> bool:
     return isinstance(error, UNREACHABLE) or _reason(error) in _RATE_LIMITS
 
 
-def _instance(listed: Any) -> Instance:
+def instance_of(listed: Any) -> Instance:
     return Instance(
         name=listed.name,
         zone=listed.zone.rpartition("/")[2],
         status=listed.status,
         machine_type=listed.machine_type.rpartition("/")[2],
         labels=dict(listed.labels),
-        created=_seconds(listed.creation_timestamp),
-        started=_seconds(listed.last_start_timestamp),
+        created=since_epoch(listed.creation_timestamp),
+        started=since_epoch(listed.last_start_timestamp),
         model=listed.scheduling.provisioning_model or "STANDARD",
         accelerators=tuple(
             (one.accelerator_type.rpartition("/")[2], one.accelerator_count)
@@ -291,7 +318,7 @@ def _instance(listed: Any) -> Instance:
     )
 
 
-def _seconds(rfc3339: str) -> float:
+def since_epoch(rfc3339: str) -> float:
     """Since the epoch; 0 for a VM that has no time yet."""
     return datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp() if rfc3339 else 0.0
 

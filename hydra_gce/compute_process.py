@@ -18,14 +18,29 @@ from collections.abc import Collection
 from dataclasses import replace
 from multiprocessing.managers import BaseManager
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from hydra_gce.backend import Backend
 from hydra_gce.compute import OPERATION_S, Compute, HereCompute, Instance
 from hydra_gce.errors import HydraGCEError
+from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Refusal
 
-_EXPOSED = ("insert", "find", "instances", "delete", "console", "was_preempted", "use")
+if TYPE_CHECKING:
+    from hydra_gce.leftovers import Found, Leftover
+
+_EXPOSED = (
+    "insert",
+    "find",
+    "instances",
+    "delete",
+    "leftovers",
+    "remove",
+    "console",
+    "was_preempted",
+    "quotas",
+    "use",
+)
 _SERVED = "served"
 _KEY_BYTES = 32
 
@@ -53,11 +68,20 @@ class _Served:
     def delete(self, zone: str, name: str) -> None:
         self._ready().delete(zone, name)
 
+    def leftovers(self, sweep: str | None) -> Found:
+        return self._ready().leftovers(sweep)
+
+    def remove(self, leftover: Leftover) -> str:
+        return self._ready().remove(leftover)
+
     def console(self, zone: str, name: str) -> str:
         return self._ready().console(zone, name)
 
     def was_preempted(self, zone: str, name: str) -> bool:
         return self._ready().was_preempted(zone, name)
+
+    def quotas(self) -> Quotas:
+        return self._ready().quotas()
 
     def _ready(self) -> HereCompute:
         self._importing.join()
@@ -130,11 +154,20 @@ class _Calls:
     def delete(self, zone: str, name: str) -> None:
         self._proxy.delete(zone, name)
 
+    def leftovers(self, sweep: str | None = None) -> Found:
+        return cast("Found", self._proxy.leftovers(sweep))
+
+    def remove(self, leftover: Leftover) -> str:
+        return cast(str, self._proxy.remove(leftover))
+
     def console(self, zone: str, name: str) -> str:
         return cast(str, self._proxy.console(zone, name))
 
     def was_preempted(self, zone: str, name: str) -> bool:
         return cast(bool, self._proxy.was_preempted(zone, name))
+
+    def quotas(self) -> Quotas:
+        return cast(Quotas, self._proxy.quotas())
 
 
 def main() -> None:

@@ -23,3 +23,9 @@ _ANIMALS = """
 def sweep_name(random: Random) -> str:
     """Short enough for labels and VM names; whether it is taken, the bucket knows."""
     return f"{random.choice(_MANNERS.split())}-{random.choice(_ANIMALS.split())}"
+
+
+def is_sweep_name(text: str) -> bool:
+    """Whether ``sweep_name`` may have given it."""
+    manner, _, animal = text.partition("-")
+    return manner in _MANNERS.split() and animal in _ANIMALS.split()
