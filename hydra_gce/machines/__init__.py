@@ -9,7 +9,7 @@ a config is found before anything is started, and an estimate costs nothing.
     cost(candidate, seconds=754)                             # what it came to
 """
 
-from hydra_gce.machines.choose import Offer, cost, estimate, offers, resolve
+from hydra_gce.machines.choose import Offer, contradictions, cost, estimate, offers, resolve
 from hydra_gce.machines.prices import Price, dollars
 from hydra_gce.machines.request import (
     DEFAULT_MACHINE_TYPE,
@@ -31,6 +31,7 @@ __all__ = [
     "ProvisioningModel",
     "Shape",
     "VMRequest",
+    "contradictions",
     "cost",
     "dollars",
     "estimate",

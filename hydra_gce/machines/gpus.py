@@ -104,7 +104,7 @@ def check_together(gpu: str, count: int | None, shape: Shape) -> int | Decimal:
 def _check_attached(gpu: str, count: int, shape: Shape) -> None:
     check_count(gpu, count)
     instead = f"Leave vm.machine_type out and {smallest_for(gpu, count).name} is taken."
-    if shape.family != "n1":
+    if shape.family != "n1" or shape.shared_core:
         raise ConfigError(
             f"hydra.launcher.vm: {an(gpu)} cannot be attached to {shape.name} ({gpu}s are attached to "
             f"n1-standard-*, n1-highmem-*, n1-highcpu-* and custom N1 types). {instead}"

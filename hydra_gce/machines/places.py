@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from hydra_gce import catalog
 from hydra_gce.errors import ConfigError
-from hydra_gce.machines.words import either, nearest, shortened
+from hydra_gce.machines.words import either, nearest, one_of, shortened
 
 ZONES = "hydra.launcher.vm.zones"
 REGIONS = "hydra.launcher.vm.regions"
+SUBNETWORK = "hydra.launcher.vm.subnetwork"
+
+_SUBNETWORK_REGION = re.compile(r"(?:.*/)?regions/(?P<region>[^/]+)/subnetworks/[^/]+")
 
 
-def allowed_zones(zones: Sequence[str], regions: Sequence[str]) -> list[str]:
-    """All zones that match one of `zones` and lie in one of `regions`; an empty list allows everything.
+def allowed_zones(zones: Sequence[str], regions: Sequence[str], subnetwork: str | None = None) -> list[str]:
+    """All zones that match one of `zones`, lie in one of `regions`, and where the subnetwork is.
 
-    ConfigError where a name or wildcard matches nothing, or the two lists exclude each other.
+    An empty list allows everything; so does a subnetwork that names no region.
+    ConfigError where a name or wildcard matches nothing, or they exclude each other.
     """
     all_zones = catalog.zones()
     by_zone = _matching(ZONES, zones, sorted(all_zones)) if zones else set(all_zones)
@@ -27,12 +33,34 @@ def allowed_zones(zones: Sequence[str], regions: Sequence[str]) -> list[str]:
             f"hydra.launcher.vm: no zone is left: none of vm.zones={_listed(zones)} lies in "
             f"vm.regions={_listed(regions)}. Leave one of the two out."
         )
-    return both
+    return _beside(subnetwork, both)
+
+
+def _beside(subnetwork: str | None, zones: list[str]) -> list[str]:
+    """The zones in the subnetwork's region, where it names one."""
+    named = _SUBNETWORK_REGION.fullmatch(subnetwork or "")
+    if named is None:
+        return zones
+    if named["region"] not in catalog.regions():
+        close = nearest(named["region"], catalog.regions())
+        raise ConfigError(
+            f"{SUBNETWORK}: there is no region '{named['region']}'. The nearest are {either(close)}."
+        )
+    beside = [zone for zone in zones if catalog.zones()[zone] == named["region"]]
+    if not beside:
+        raise ConfigError(
+            f"{SUBNETWORK}: it lies in {named['region']}, and vm.zones and vm.regions allow {said(zones)} only. "
+            f"Say vm.regions=[{named['region']}], or take a subnetwork there."
+        )
+    return beside
 
 
 def _matching(field: str, patterns: Sequence[str], known: Sequence[str]) -> set[str]:
     if isinstance(patterns, str):
         raise ConfigError(f"{field}: '{patterns}' is not a list; write [{patterns}].")
+    twice = [pattern for pattern, times in Counter(patterns).items() if times > 1]
+    if twice:
+        raise ConfigError(f"{field}: {one_of(twice)} is named more than once. Leave the others out.")
     found: set[str] = set()
     for pattern in patterns:
         matches = {name for name in known if fnmatchcase(name, pattern)}

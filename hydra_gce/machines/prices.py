@@ -17,6 +17,9 @@ HOURS_A_MONTH = 730
 LEAST_SECONDS = 60
 """Billed by the second, and a minute at least: https://cloud.google.com/compute/vm-instance-pricing"""
 
+LOCAL_SSD_GB = 375
+"""Of each local SSD that is chosen: https://cloud.google.com/compute/docs/disks/local-ssd"""
+
 # Custom types of N1 stand 5 % above predefined ones in the sources; Google says the same of N2, N2D and N4.
 # Those of E2 are billed as E2. https://cloud.google.com/compute/vm-instance-pricing#custommachinetypepricing
 CUSTOM_PREMIUM = Decimal("1.05")
@@ -89,12 +92,16 @@ def price_of(
     disk_type: str = "pd-balanced",
     disk_gb: int = 0,
     external_ip: bool = False,
+    local_ssds: int = 0,
 ) -> Price:
-    """The price of a VM of this shape with these GPUs, attached or brought, in a region."""
+    """The price of a VM of this shape with these GPUs, attached or brought, in a region.
+
+    local_ssds: how many were chosen, besides those that the shape brings.
+    """
     bill = _Bill()
     host = _host(bill, shape, region, spot)
     gpus = gpu_count * _gpu(bill, gpu, region, spot) if gpu else Decimal(0)
-    local_ssd = _local_ssd(bill, shape, region, spot)
+    local_ssd = _local_ssd(bill, shape, region, spot, local_ssds)
     disk = disk_gb * _disk_gb_month(bill, disk_type, region) / HOURS_A_MONTH if disk_gb else Decimal(0)
     addresses = catalog.address_rates()
     address = addresses.get(region) or max(addresses.values())
@@ -170,13 +177,16 @@ def _gpu(bill: _Bill, gpu: str, region: str, spot: bool) -> Decimal:
     return _rate(bill, by_region, region, here.basis if here else "estimated")
 
 
-def _local_ssd(bill: _Bill, shape: Shape, region: str, spot: bool) -> Decimal:
-    if not shape.local_ssd_gb or shape.family in BILLED_BY_GPU:
+def _local_ssd(bill: _Bill, shape: Shape, region: str, spot: bool, chosen: int) -> Decimal:
+    gigabytes = shape.local_ssd_gb + chosen * LOCAL_SSD_GB
+    if not gigabytes or shape.family in BILLED_BY_GPU:
         return Decimal(0)
     kind = f"local-ssd-{shape.family}"
     rates = catalog.disk_rates().get(kind) or catalog.disk_rates()["local-ssd"]
     by_region = {at: (r.gb_month_spot if spot else r.gb_month) for at, r in rates.items()}
-    return shape.local_ssd_gb * _rate(bill, by_region, region) / HOURS_A_MONTH
+    # G4's are of another make, whose price is in no source of ours.
+    basis = "estimated" if shape.family == "g4" else "cyclenerd"
+    return gigabytes * _rate(bill, by_region, region, basis) / HOURS_A_MONTH
 
 
 def _disk_gb_month(bill: _Bill, disk_type: str, region: str) -> Decimal:

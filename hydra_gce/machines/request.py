@@ -37,7 +37,11 @@ class VMRequest:
     gpu_count: GPUs in one VM; None = one, or as many as the machine type brings.
     machine_type: predefined or custom; None = the smallest for the GPU, `default_machine_type` without one.
     zones, regions: where it may go, wildcards allowed; empty = anywhere. Both given: both must hold.
+    subnetwork: as `vm.subnetwork` names it; one with a region keeps the VM there.
+    disk_gb: of the boot disk; None = it is not asked about, and costs nothing.
     disk_type: None = pd-balanced, or hyperdisk-balanced where the machine takes nothing else.
+    local_ssds: how many of 375 GB to attach, besides those that the machine type brings.
+    image: as `vm.image` names it; None = the default for the machine.
     """
 
     gpu: str | None = None
@@ -46,11 +50,14 @@ class VMRequest:
     provisioning: str = "standard"
     zones: Sequence[str] = ()
     regions: Sequence[str] = ()
-    disk_gb: int = 50
+    disk_gb: int | None = 50
     disk_type: str | None = None
     external_ip: bool = True
     reservation: str | None = None
     default_machine_type: str = DEFAULT_MACHINE_TYPE
+    local_ssds: int = 0
+    image: str | None = None
+    subnetwork: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +74,7 @@ class Candidate:
 
     accelerator: GPUs to attach to the VM; None where the machine type brings its own, or there are none.
     gpu, gpu_count: the GPUs that the VM will have, attached or brought; None and 0 without GPUs.
+    local_ssds: of 375 GB to attach, besides those that the machine type brings.
     """
 
     zone: str
@@ -79,6 +87,7 @@ class Candidate:
     gpu: str | None = None
     gpu_count: float = 0
     accelerator: Accelerator | None = None
+    local_ssds: int = 0
 
     @property
     def has_gpu(self) -> bool:

@@ -16,7 +16,7 @@ COSTS = Path(__file__).parents[2] / "docs" / "costs.md"
 
 
 def in_us_central1(**asked: object) -> Candidate:
-    request = VMRequest(**{"regions": ["us-central1"], "disk_gb": 0, "external_ip": False, **asked})  # type: ignore[arg-type]
+    request = VMRequest(**{"regions": ["us-central1"], "disk_gb": None, "external_ip": False, **asked})  # type: ignore[arg-type]
     return resolve(request)[0]
 
 
@@ -90,7 +90,7 @@ def test_a_vm_is_billed_by_the_second_and_a_minute_at_least() -> None:
 def test_a_job_that_was_preempted_costs_the_sum_of_its_attempts() -> None:
     first = in_us_central1(gpu="T4", provisioning="spot")
     second = resolve(
-        VMRequest(gpu="T4", provisioning="spot", regions=["us-east1"], disk_gb=0, external_ip=False)
+        VMRequest(gpu="T4", provisioning="spot", regions=["us-east1"], disk_gb=None, external_ip=False)
     )[0]
     together = cost(first, 754) + cost(second, 1333)
     # 0.067010 + 0.175 an hour in both regions: 0.242010 * 754 / 3600 + 0.242010 * 1333 / 3600
