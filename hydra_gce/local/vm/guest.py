@@ -137,6 +137,8 @@ def start_by_environment(plan: Plan, limits: Limits, console: int) -> Started:
                 home=disk,
                 grace_s=plan.spec["shutdown_grace_s"],
                 namespaced=False,
+                panics=plan.spec["panics"],
+                disk_in_memory=False,
             )
             os._exit(init.run(guest, theirs))
         finally:
@@ -186,6 +188,8 @@ def _become_first(plan: Plan, control: socket.socket, environment: dict[str, str
         kernel.die_with_parent(signal.SIGKILL)
         os.closerange(3, control.fileno())
         os.closerange(control.fileno() + 1, 1024)
+        if plan.spec["disk_in_memory"]:
+            root.hold_in_memory(plan.disk, plan.spec["memory_bytes"] // 2)
         root.prepare_boot(plan.disk, "/run/initctl")
         root.enter(plan.disk, plan.image)
         socket.sethostname(plan.spec["name"])
@@ -198,6 +202,8 @@ def _become_first(plan: Plan, control: socket.socket, environment: dict[str, str
             home="/",
             grace_s=plan.spec["shutdown_grace_s"],
             namespaced=True,
+            panics=plan.spec["panics"],
+            disk_in_memory=plan.spec["disk_in_memory"],
         )
         code = init.run(guest, control)
     except OSError as error:

@@ -162,6 +162,13 @@ class Hypervisor:
                     word, _, argument = order.partition(" ")
                     if word == "metadata":
                         self._metadata.changed()
+                    elif word == "slow-metadata":
+                        self._metadata.delay_s = float(argument)
+                    elif word == "freeze":
+                        processes.freeze_descendants()
+                    elif word == "fill-disk":
+                        with contextlib.suppress(OSError):  # the guest has ended
+                            control.sendall(b"fill-disk\n")
                     elif word == "shut-down":
                         kill_at = shut_down("shut-down", float(argument))
                     elif word in ("power-off", _RESET):

@@ -8,7 +8,7 @@ import signal
 import socket
 import time
 
-from hydra_gce.local.vm import processes, scripts
+from hydra_gce.local.vm import processes, root, scripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,12 +17,29 @@ if TYPE_CHECKING:
 POWERED_OFF = 0
 REBOOT = 10
 
+_PANIC = b"""\
+[    1.612046] /dev/root: Can't open blockdev\r
+[    1.612871] VFS: Cannot open root device "PARTUUID=0e7a0c2f-01" or unknown-block(0,0): error -6\r
+[    1.614093] Please append a correct "root=" boot option; here are the available partitions:\r
+[    1.615420] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)\r
+[    1.616672] CPU: 0 PID: 1 Comm: swapper/0 Not tainted\r
+[    1.617418] Hardware name: Google Google Compute Engine/Google Compute Engine, BIOS Google\r
+[    1.618630] Call Trace:\r
+[    1.619044]  panic+0x118/0x2ed\r
+[    1.619551]  mount_block_root+0x1d4/0x1e3\r
+[    1.620177]  prepare_namespace+0x136/0x165\r
+[    1.620827]  kernel_init_freeable+0x25c/0x286\r
+[    1.622170] ---[ end Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0) ]---\r
+"""
+"""What Linux says on the serial console where it finds no root file system (init/do_mounts.c, kernel/panic.c)."""
+
 
 class Guest:
     """What the first process needs to know.
 
     environment: of every process of the guest. initctl: the pipe that `poweroff` and its like write to.
     namespaced: it is process 1 of its own namespace, and the kernel kills the others when it ends.
+    panics: it says a kernel's last words and then does nothing. disk_in_memory: its root can be made full.
     """
 
     def __init__(
@@ -36,12 +53,15 @@ class Guest:
         home: str,
         grace_s: float,
         namespaced: bool,
+        panics: bool,
+        disk_in_memory: bool,
     ) -> None:
         self.hostname, self.environment = hostname, environment
         self.attributes = tree.get("instance", {}).get("attributes", {})
         self.project_attributes = tree.get("project", {}).get("attributes", {})
         self.initctl, self.temporary, self.home = initctl, temporary, home
         self.grace_s, self.namespaced = grace_s, namespaced
+        self.panics, self.disk_in_memory = panics, disk_in_memory
 
     def script(self, kind: str) -> str:
         """The instance's script of this kind, else the project's, else nothing: the order of Google's guest agent."""
@@ -57,6 +77,10 @@ def run(guest: Guest, control: socket.socket) -> int:
     signal.signal(signal.SIGCHLD, lambda number, frame: None)
     initctl = os.open(guest.initctl, os.O_RDWR | os.O_NONBLOCK)
     control.sendall(b"ready\n")
+    if guest.panics:
+        os.write(1, _PANIC)
+        while True:
+            signal.pause()
 
     scripts.start(guest, "startup-script")
     outcome, deadline = POWERED_OFF, None
@@ -72,11 +96,15 @@ def run(guest: Guest, control: socket.socket) -> int:
         if woken in readable:
             os.read(woken, 4096)
         if control.fileno() in readable:
-            command = control.recv(4096).decode().split()
-            if not command:
+            orders = control.recv(4096).decode().splitlines()
+            if not orders:
                 break  # the hypervisor is gone, and so is the machine
-            if deadline is None:
-                deadline = shut_down(float(command[-1]))
+            for order in orders:
+                word, _, argument = order.partition(" ")
+                if word == "fill-disk":
+                    _fill_disk(guest)
+                elif deadline is None:
+                    deadline = shut_down(float(argument))
         if initctl in readable:
             request = os.read(initctl, 4096).decode("utf-8", "replace").split()
             if deadline is None and request:
@@ -88,6 +116,15 @@ def run(guest: Guest, control: socket.socket) -> int:
     if not guest.namespaced:
         processes.end_descendants()
     return outcome
+
+
+def _fill_disk(guest: Guest) -> None:
+    try:
+        if not guest.disk_in_memory:
+            raise OSError("it is a directory of this machine's")
+        root.fill()
+    except OSError as error:
+        os.write(2, f"hydra-gce: the disk of this VM could not be made full: {error}\r\n".encode())
 
 
 def _reap() -> bool:

@@ -135,6 +135,19 @@ class Machine:
         if self._state().get("boot") == before:
             raise MachineError(f"{self._name()} did not boot again; see {self.directory / layout.LOG}")
 
+    def freeze(self) -> None:
+        """All processes of the guest stand still: the VM stays on, its console and its metadata can be read, and it
+        hears no order to shut down. A reset brings it back."""
+        self._order("freeze")
+
+    def fill_disk(self) -> None:
+        """No room is left on the disk of a guest that has it in memory; its console says so where it has not."""
+        self._order("fill-disk")
+
+    def slow_metadata(self, delay_s: float) -> None:
+        """Each answer of the metadata server comes so many seconds late, until the VM is off or reset."""
+        self._order(f"slow-metadata {delay_s}")
+
     def running(self) -> bool:
         """Whether a hypervisor holds this machine, found out by its lock: true right after a restart of the server,
         and never fooled by a process id that is used again."""

@@ -29,6 +29,7 @@ class MetadataServer:
     def __init__(self, directory: str, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
         self._monotonic = monotonic
+        self.delay_s = 0.0  # that each answer comes too late
         self._change = threading.Condition()
         self._tree: dict[str, Any] = {}
         self._stamp: tuple[int, int] | None = None
@@ -60,6 +61,7 @@ class MetadataServer:
             except ValueError as error:
                 client.sendall(self._page(400, f"Bad Request: {error}"))
                 return
+            time.sleep(self.delay_s)
             answer = self._respond(request, body)
             client.sendall(
                 answer.partition(b"\r\n\r\n")[0] + b"\r\n\r\n" if request.method == "HEAD" else answer

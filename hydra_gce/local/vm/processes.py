@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 MARK = "HYDRA_GCE_VM"
 """Environment variable of every process of a VM that has no namespaces of its own; its value is the VM's directory."""
@@ -61,6 +62,18 @@ def send_to_descendants(number: int) -> None:
         told.update(new)
 
 
+def freeze_descendants(within_s: float = 2.0) -> None:
+    """Stops all that descends from the calling process, those too that are started while we look; what waits for
+    the disk stops when it has it, later than this returns."""
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        lively = [pid for pid in descendants(os.getpid()) if _state(pid) not in "TtZX"]
+        if not lively:
+            return
+        send(lively, signal.SIGSTOP)
+        time.sleep(0.005)
+
+
 def end_descendants() -> None:
     """Kills all that descends from the calling process, which adopts orphans, and waits until nothing is left."""
     while True:
@@ -86,6 +99,17 @@ def _parents() -> list[tuple[int, int]]:
                 continue  # ended meanwhile
             pairs.append((int(name), int(after_name[1])))
     return pairs
+
+
+def _state(pid: int) -> str:
+    """The letter that ps shows; X for one that is gone."""
+    if sys.platform != "linux":
+        return (_ps(f"-p {pid}", "state=") or ["X"])[0][:1]
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0].decode()
+    except OSError:
+        return "X"
 
 
 def _ps(selection: str, columns: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 from hydra_gce.local.vm import kernel, layout
 
@@ -60,6 +61,7 @@ done
 echo $request > '{initctl}'
 """
 _HOST = "/.host"
+_FILL_ATTEMPTS = 100
 
 
 def furnish(disk: str, hostname: str, python: str | None) -> None:
@@ -98,6 +100,40 @@ def prepare_boot(disk: str, initctl: str) -> None:
         _remove(path)
         _write(path, _COMMAND.format(request=request, initctl=initctl))
         os.chmod(path, 0o755)
+
+
+def hold_in_memory(disk: str, most_bytes: int) -> None:
+    """Lays a copy of the disk in memory over it, in the calling process's mount namespace."""
+    import shutil  # only here: it takes longer to import than a boot lasts
+
+    kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
+    below = os.open(disk, os.O_PATH | os.O_DIRECTORY)
+    kernel.mount("tmpfs", disk, "tmpfs", 0, f"size={most_bytes},mode=755")
+    old = f"/proc/self/fd/{below}"
+
+    def copy(source: str, target: str) -> None:
+        if stat.S_ISREG(os.lstat(source).st_mode):  # pipes and sockets are nothing without their processes
+            shutil.copy2(source, target)
+
+    shutil.copytree(old, disk, symlinks=True, dirs_exist_ok=True, copy_function=copy)
+    os.close(below)
+
+
+def fill() -> None:
+    """Takes all the room that is left from a root that is held in memory: each write then ends with ENOSPC, until
+    something is deleted. Raises OSError for any other root."""
+    refused: OSError | None = None
+    for _ in range(_FILL_ATTEMPTS):
+        now = os.statvfs("/")
+        used = max((now.f_blocks - now.f_bfree) * now.f_frsize, now.f_frsize)  # 0 would be no limit at all
+        try:
+            kernel.mount("none", "/", None, kernel.MS_REMOUNT, f"size={used}")
+        except OSError as error:  # somebody wrote since we looked
+            refused = error
+        else:
+            return
+    assert refused is not None
+    raise refused
 
 
 def enter(disk: str, image: dict[str, list[str]]) -> None:

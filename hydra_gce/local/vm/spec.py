@@ -19,6 +19,9 @@ class MachineSpec:
     services: environment variables of the guest that name its cloud; 127.0.0.1 addresses in them work inside.
     max_run_s: seconds from power_on to the end, kept by the hypervisor alone; None = no limit.
     shutdown_grace_s: seconds that processes have after SIGTERM when the guest or max_run_s ends the VM.
+    panics: the kernel panics at boot: no startup script runs, and nothing in the guest reacts any more.
+    disk_in_memory: the guest has its disk as a copy in memory, whose room `fill_disk` can take away; what it writes
+        there is lost when the VM is off. Needs namespaces.
     """
 
     name: str
@@ -29,6 +32,8 @@ class MachineSpec:
     services: dict[str, str] = field(default_factory=dict)
     max_run_s: float | None = None
     shutdown_grace_s: float = 30.0
+    panics: bool = False
+    disk_in_memory: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
