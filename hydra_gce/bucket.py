@@ -6,19 +6,26 @@ whoever makes the ``storage.Bucket`` that is given here.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hydra_gce.errors import GenerationMismatch, ObjectMissing
+from hydra_gce.errors import Damaged, GenerationMismatch, ObjectMissing
 
 if TYPE_CHECKING:
     from google.cloud import storage
 
 ROOT = "hydra-gce/"
+_TRY_FOR_S = 120.0
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 20.0
+_CONNECT_S, _SILENT_S = 10.0, 60.0
+_DOWNLOADS = 3
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,10 @@ class SweepNames:
         """What a VM wrote that could not start its agent."""
         return f"{self.prefix}boot/{instance}"
 
+    def vm(self, instance: str) -> str:
+        """A VM's life as it knows it itself; in the object's metadata."""
+        return f"{self.prefix}vms/{instance}"
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -92,23 +103,47 @@ class Entry:
 class Bucket:
     """A bucket's objects below ``hydra-gce/``, by their relative names."""
 
-    def __init__(self, bucket: storage.Bucket) -> None:
+    def __init__(self, bucket: storage.Bucket, try_for_s: Callable[[], float] = lambda: _TRY_FOR_S) -> None:
+        """``try_for_s``: seconds for which a request is tried again that is answered with 429 or 5xx, or not at all."""
         self._bucket = bucket
+        self._try_for_s = try_for_s
         self.name: str = bucket.name
 
+    def _patience(self) -> dict[str, Any]:
+        """How often and how long a request is tried: for all verbs alike.
+
+        Each may be carried out twice. Without being told so, the client would not repeat a deletion; and of two writes
+        with ``if_generation`` the second is refused, which whoever gave it has to look into.
+        """
+        from google.cloud.storage.retry import DEFAULT_RETRY
+
+        try_for_s = self._try_for_s()
+        retry = DEFAULT_RETRY.with_timeout(try_for_s).with_delay(_FIRST_PAUSE_S, _LONGEST_PAUSE_S, 2.0)
+        silent_s = min(_SILENT_S, max(1.0, try_for_s))
+        return {"retry": retry, "timeout": (min(_CONNECT_S, silent_s), silent_s)}
+
     def read(self, name: str, start: int = 0) -> bytes:
-        """:raises ObjectMissing: there is no such object."""
+        """:raises ObjectMissing: there is no such object.
+        :raises Damaged: what arrived is not what lies there, again and again.
+        """
         from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
 
         try:
-            content: bytes = self._bucket.blob(ROOT + name).download_as_bytes(
-                start=start or None, checksum=None
-            )
+            for _ in range(_DOWNLOADS):
+                blob = self._bucket.blob(ROOT + name)
+                content: bytes = blob.download_as_bytes(
+                    start=start or None, checksum=None, **self._patience()
+                )
+                if start or _is_whole(blob, [content]):
+                    return content
         except NotFound as error:
             raise ObjectMissing(f"gs://{self.name}/{ROOT}{name} does not exist") from error
         except RequestRangeNotSatisfiable:
             return b""
-        return content
+        raise self._damaged(name)
+
+    def _damaged(self, name: str) -> Damaged:
+        return Damaged(f"gs://{self.name}/{ROOT}{name} does not arrive as it is: its checksum does not hold")
 
     def write(
         self,
@@ -130,7 +165,10 @@ class Bucket:
         blob.metadata = metadata
         try:
             blob.upload_from_string(
-                content, content_type="application/octet-stream", if_generation_match=if_generation
+                content,
+                content_type="application/octet-stream",
+                if_generation_match=if_generation,
+                **self._patience(),
             )
         except PreconditionFailed as error:
             raise GenerationMismatch(f"gs://{self.name}/{ROOT}{name} was written by somebody else") from error
@@ -138,14 +176,14 @@ class Bucket:
 
     def find(self, name: str) -> Entry | None:
         """The object as a listing would show it; None where it does not exist."""
-        blob = self._bucket.get_blob(ROOT + name)
+        blob = self._bucket.get_blob(ROOT + name, **self._patience())
         return _entry(blob) if blob else None
 
     def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
         """Writes a whole object from a file and returns its generation."""
         blob = self._bucket.blob(ROOT + name)
         blob.metadata = metadata
-        blob.upload_from_filename(str(path), content_type="application/octet-stream")
+        blob.upload_from_filename(str(path), content_type="application/octet-stream", **self._patience())
         return int(blob.generation)
 
     def download(self, name: str, path: Path, generation: int | None = None) -> None:
@@ -153,6 +191,7 @@ class Bucket:
 
         :param generation: the one that is wanted: what was written over it since is not taken.
         :raises ObjectMissing: there is no such object.
+        :raises Damaged: what arrived is not what lies there, again and again.
         """
         from google.api_core.exceptions import NotFound
 
@@ -160,9 +199,17 @@ class Bucket:
         # A name as long as the file's own could be too long with anything added.
         part = path.with_name(f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]}.part")
         try:
-            with part.open("wb") as file:
-                self._bucket.blob(ROOT + name, generation=generation).download_to_file(file)
-            part.replace(path)
+            for _ in range(_DOWNLOADS):
+                blob = self._bucket.blob(ROOT + name, generation=generation)
+                with part.open("w+b") as file:
+                    # The client goes on where it was cut off, and then compares no checksum: so we do.
+                    blob.download_to_file(file, checksum=None, **self._patience())
+                    file.seek(0)
+                    whole = _is_whole(blob, iter(lambda: file.read(_BLOCK), b""))
+                if whole:
+                    part.replace(path)
+                    return
+            raise self._damaged(name)
         except NotFound as error:
             gone = "does not exist" if generation is None else "is gone, or was written over"
             raise ObjectMissing(f"gs://{self.name}/{ROOT}{name} {gone}") from error
@@ -170,7 +217,7 @@ class Bucket:
             part.unlink(missing_ok=True)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        for blob in self._bucket.list_blobs(prefix=ROOT + prefix):
+        for blob in self._bucket.list_blobs(prefix=ROOT + prefix, **self._patience()):
             yield _entry(blob)
 
     def delete(self, name: str) -> None:
@@ -178,9 +225,21 @@ class Bucket:
         from google.api_core.exceptions import NotFound
 
         try:
-            self._bucket.blob(ROOT + name).delete()
+            self._bucket.blob(ROOT + name).delete(**self._patience())
         except NotFound:
             return
+
+
+def _is_whole(blob: storage.Blob, blocks: Iterable[bytes]) -> bool:
+    """Whether this is the content that ``blob`` was downloaded as, by the CRC-32C that came along."""
+    import google_crc32c
+
+    if not blob.crc32c:
+        return True
+    checksum = google_crc32c.Checksum()
+    for block in blocks:
+        checksum.update(block)
+    return bool(base64.b64encode(checksum.digest()).decode() == blob.crc32c)
 
 
 def _entry(blob: storage.Blob) -> Entry:

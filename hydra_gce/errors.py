@@ -14,6 +14,7 @@ HydraGCEError
 ├── BucketError
 │   ├── ObjectMissing      an object that should be there is not
 │   ├── GenerationMismatch somebody else wrote it first
+│   ├── Damaged            what arrived is not what lies in the bucket
 │   └── SealBroken         a wrong signature: nothing of it was opened
 └── JobFailed              a job ended without a return value: raised, died, or was lost
 """
@@ -74,6 +75,10 @@ class ObjectMissing(BucketError):
 
 
 class GenerationMismatch(BucketError):
+    pass
+
+
+class Damaged(BucketError):
     pass
 
 

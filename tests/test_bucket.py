@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
 from hydra_gce.bucket import ROOT, Bucket, SweepNames
-from hydra_gce.errors import GenerationMismatch, ObjectMissing
+from hydra_gce.errors import Damaged, GenerationMismatch, ObjectMissing
+from tests.lossy_proxy import LossyProxy, lossy_proxy
 
 
 def test_an_object_is_read_as_it_was_written(bucket: Bucket) -> None:
@@ -72,8 +75,8 @@ def test_a_listing_has_all_pages_of_a_prefix(bucket: Bucket, monkeypatch: pytest
     bucket.write("other", b"")
     listed: Callable[..., object] = bucket._bucket.list_blobs
 
-    def in_small_pages(prefix: str) -> object:
-        return listed(prefix=prefix, page_size=5)
+    def in_small_pages(**more: object) -> object:
+        return listed(page_size=5, **more)
 
     monkeypatch.setattr(bucket._bucket, "list_blobs", in_small_pages)
     assert {entry.name for entry in bucket.list("status/")} == {f"status/{number}" for number in range(12)}
@@ -85,3 +88,78 @@ def test_parts_of_a_text_are_listed_in_their_order() -> None:
     assert names.journal(1, 1, 9) < names.journal(1, 1, 10)
     assert not names.log(11, 1, 0).startswith(names.job(1))
     assert names.output(1, 1) != names.output(1, 11)
+
+
+@pytest.fixture
+def proxy(storage_url: str) -> Iterator[LossyProxy]:
+    with lossy_proxy(storage_url) as made:
+        yield made
+
+
+@pytest.fixture
+def far(bucket: Bucket, proxy: LossyProxy) -> Bucket:
+    """The same bucket by way of the proxy."""
+    options = {"api_endpoint": proxy.url}
+    client = Client(project="p", credentials=AnonymousCredentials(), client_options=options)
+    return Bucket(client.bucket(bucket.name))
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_storage_that_is_overloaded_for_a_moment_is_asked_again_whatever_the_verb(
+    bucket: Bucket, far: Bucket, proxy: LossyProxy, tmp_path: Path, status: int
+) -> None:
+    refused: set[str] = set()
+
+    def once_for_each(method: str, path: str) -> int | None:
+        if f"{method} {path}" in refused:
+            return None
+        refused.add(f"{method} {path}")
+        return status
+
+    proxy.refuse = once_for_each
+    (tmp_path / "up").write_bytes(b"x" * 1000)
+    far.write("a", b"1", if_generation=0)
+    far.upload("b", tmp_path / "up")
+    far.download("b", tmp_path / "down")
+    assert (far.read("a"), (tmp_path / "down").read_bytes()) == (b"1", b"x" * 1000)
+    assert far.find("a")
+    far.delete("a")
+    assert [entry.name for entry in far.list("")] == ["b"]
+    assert proxy.refused >= 6
+
+
+def test_a_download_that_is_cut_off_goes_on_and_is_whole(
+    bucket: Bucket, far: Bucket, proxy: LossyProxy, tmp_path: Path
+) -> None:
+    content = bytes(range(256)) * 4000
+    bucket.write("big", content)
+    proxy.cut = lambda method, path: 300_000 if proxy.lost < 2 else None
+    far.download("big", tmp_path / "big")
+    assert proxy.lost == 2
+    assert (tmp_path / "big").read_bytes() == content
+    proxy.lost = 0
+    assert far.read("big") == content
+    assert proxy.lost == 2
+
+
+def test_a_download_that_came_out_wrong_is_repeated(
+    bucket: Bucket, far: Bucket, proxy: LossyProxy, tmp_path: Path
+) -> None:
+    bucket.write("a", b"as it was written")
+    proxy.spoil = lambda method, path: len(proxy.seen) % 2 == 1
+    far.download("a", tmp_path / "a")
+    assert (tmp_path / "a").read_bytes() == b"as it was written"
+    assert far.read("a") == b"as it was written"
+    assert len(proxy.seen) == 4
+
+
+def test_a_download_that_comes_out_wrong_each_time_is_not_taken(
+    bucket: Bucket, far: Bucket, proxy: LossyProxy, tmp_path: Path
+) -> None:
+    bucket.write("a", b"as it was written")
+    proxy.spoil = lambda method, path: True
+    with pytest.raises(Damaged, match="checksum"):
+        far.download("a", tmp_path / "a")
+    with pytest.raises(Damaged, match="checksum"):
+        far.read("a")
+    assert list(tmp_path.iterdir()) == []
