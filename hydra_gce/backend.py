@@ -94,6 +94,10 @@ class Backend:
     def accelerator_types(self) -> compute_v1.AcceleratorTypesClient:
         return self._compute("AcceleratorTypesClient")  # type: ignore[no-any-return]
 
+    @property
+    def default_bucket(self) -> str:
+        return f"hydra-gce-{self.project}"
+
     def bucket(self, name: str | None) -> Bucket:
         """The sweep's bucket, made where it does not exist.
 
@@ -101,7 +105,7 @@ class Backend:
         """
         from google.api_core.exceptions import Conflict, Forbidden, NotFound
 
-        wanted = name or f"hydra-gce-{self.project}"
+        wanted = name or self.default_bucket
         try:
             try:
                 found = self.storage.get_bucket(wanted)
