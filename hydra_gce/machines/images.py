@@ -47,13 +47,13 @@ FAMILIES = {
     "tf-latest-gpu": "deeplearning-platform-release",
 }
 
-_NAME = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
-PROJECT = r"(?:[a-z0-9.-]+:)?[a-z][-a-z0-9]{4,28}[a-z0-9]"
-_SHORT = re.compile(rf"(?:(?P<project>{PROJECT})/)?(?P<name>{_NAME})")
+NAME = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
+PROJECT = r"(?:[a-z0-9.-]+:)?[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_SHORT = re.compile(rf"(?:(?P<project>{PROJECT})/)?(?P<name>{NAME})")
 _LINK = re.compile(
     r"(?:https://(?:www|compute)\.googleapis\.com/compute/(?:v1|beta|alpha)/)?"
     rf"(?:projects/(?P<project>{PROJECT})/)?"
-    rf"(?:global/images/(?:family/)?|zones/[-a-z0-9]+/imageFamilyViews/)(?P<name>{_NAME})"
+    rf"(?:global/images/(?:family/)?|zones/[-a-z0-9]+/imageFamilyViews/)(?P<name>{NAME})"
 )
 
 
