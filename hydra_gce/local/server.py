@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,9 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response
 
+from hydra_gce.local.chaos import day
+from hydra_gce.local.chaos.errors import ConnectionCut
+from hydra_gce.local.chaos.scenario import ScenarioError, read
 from hydra_gce.local.compute import works
 from hydra_gce.local.compute.app import ComputeApp
 from hydra_gce.local.compute.cloud import Cloud, Machine, Notice
@@ -66,6 +70,7 @@ class Server:
             rng or random.Random(),
             notice or Notice(),
         )
+        self.cloud.bad_day = day.resume(self.cloud.store, clock)
         self._lifecycle = Lifecycle(self.cloud)
         works.register(self.cloud)
         self._compute = ComputeApp(self.cloud)
@@ -116,10 +121,30 @@ class Server:
             if given.get("idle_exit_s") is not None and self._idle_exit_s is not None:
                 self._idle_exit_s = max(self._idle_exit_s, float(given["idle_exit_s"]))
             return _json({"image": image.path})
+        if call[1] == "chaos":
+            return self._chaos(request)
         if call == ("POST", "stop"):
             self.stop(power_off=True)
             return _json({})
         return _json({"error": "not found"}, 404)
+
+    def _chaos(self, request: HttpRequest) -> Response:
+        """The bad day: begin one, see what happened, end it."""
+        cloud = self.cloud
+        if request.method == "POST":
+            try:
+                scenario = read(request.get_json(silent=True))
+            except ScenarioError as error:
+                return _json({"mistakes": error.mistakes}, 400)
+            with cloud.lock:
+                cloud.bad_day = day.begin(scenario, cloud.store, cloud.clock)
+        elif request.method == "DELETE":
+            with cloud.lock:
+                cloud.bad_day = None
+                day.end(cloud.store)
+        elif request.method != "GET":
+            return _json({"error": "GET, POST or DELETE"}, 405)
+        return _json(day.in_json(cloud.bad_day))
 
     def _status(self) -> dict[str, Any]:
         instances = self.cloud.store.list("instances")
@@ -186,6 +211,12 @@ class _Handler(WSGIRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
+        """No answer goes out any more; where one was to be lost, the peer sees a reset and no orderly end."""
+        self.close_connection = True
+        if isinstance(error, ConnectionCut):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         _log.debug("%s %s", self.requestline, code)

@@ -60,3 +60,10 @@ def end(store: Store) -> None:
     with store.transaction():
         for resource in store.list(COLLECTION):
             store.delete(resource)
+
+
+def in_json(day: BadDay | None) -> Json:
+    """As `/hydra-gce/chaos` shows it. `began` is in seconds since the epoch."""
+    if day is None:
+        return {"scenario": None, "began": None, "happened": {"errors": [], "vms": [], "stock": []}}
+    return {"scenario": day.scenario.given, "began": day.began, "happened": day.happened()}

@@ -186,4 +186,3 @@ def _is_number(value: object, whole: bool) -> bool:
 def _shown(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
-

@@ -275,4 +275,3 @@ def _vm(entry: Fields) -> VmRule:
         entry.mistake("delay_s", rule.delay_s, "only slow_metadata takes it; after_s delays an event")
     entry.no_more()
     return rule
-

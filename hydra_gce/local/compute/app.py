@@ -7,7 +7,7 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
@@ -15,6 +15,9 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response
 
+from hydra_gce.local.chaos.day import BadDay
+from hydra_gce.local.chaos.errors import ConnectionCut, Met, meet
+from hydra_gce.local.chaos.plan import Plan
 from hydra_gce.local.compute import (
     api,
     batch,
@@ -28,6 +31,7 @@ from hydra_gce.local.compute import (
 from hydra_gce.local.compute import networks as nets
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.errors import ApiError, Json, invalid_value
+from hydra_gce.local.compute.names import project_number
 from hydra_gce.local.compute.partial import select_fields
 from hydra_gce.local.compute.request import Method, Request
 from hydra_gce.local.store import SeenRequest
@@ -123,7 +127,7 @@ class ComputeApp:
         return self.answer(HttpRequest(environ))(environ, start_response)
 
     def answer(self, http: HttpRequest) -> Response:
-        """The answer to a request; never raises."""
+        """The answer to a request. Raises `ConnectionCut` where none is to come, on a bad day."""
         try:
             if http.path == batch.PATH:
                 return batch.answer_batch(http, self.answer)
@@ -132,6 +136,8 @@ class ComputeApp:
             return _json(error.body(), error.code)
         except HTTPException as error:
             return _json(_http_error(http, error).body(), error.code or 500)
+        except ConnectionCut:
+            raise
         except Exception as error:  # The client gets an answer, the log the traceback.
             _log.exception("%s %s", http.method, http.full_path)
             failure = ApiError(500, "backendError", f"Internal error: {type(error).__name__}: {error}")
@@ -141,13 +147,37 @@ class ComputeApp:
     def _call(self, http: HttpRequest) -> Any:
         endpoint, path = self._routes.bind_to_environ(http.environ).match()
         method = api.methods()[endpoint]
+        day = self._cloud.bad_day
+        met = None if day is None else self._meet(day, method, path, http)
+        if met is None:
+            return self._carry_out(method, path, http, None)
+        met.before(project_number(path["project"]))
+        try:
+            return self._carry_out(method, path, http, met.plan)
+        except ApiError:
+            met.take_back()
+            raise
+        finally:
+            met.after(self._cloud.operations.pause)
+
+    def _meet(
+        self, day: BadDay, method: api.Method, path: Mapping[str, str], http: HttpRequest
+    ) -> Met | None:
+        """What the bad day does to a request. A requestId that came before begins no operation."""
+        seen = http.args.get("requestId")
+        begins = _begins(method) and (not seen or self._cloud.store.request(path["project"], seen) is None)
+        return meet(day, method.name, path.get("zone"), begins=begins)
+
+    def _carry_out(
+        self, method: api.Method, path: Mapping[str, str], http: HttpRequest, plan: Plan | None
+    ) -> Any:
         if not _PROJECT.fullmatch(path["project"]):
             raise invalid_value("project", path["project"], f"Must be a match of regex '{_PROJECT.pattern}'")
         query = api.read_query(method, http.args.to_dict())
         body = api.read_body(method, _parse(http))
-        request = Request(endpoint, dict(path), query, body)
-        if method.verb == "GET" or "requestId" not in method.query:
-            return METHODS[endpoint](self._cloud, request)
+        request = Request(method.name, dict(path), query, body, plan=plan)
+        if not _begins(method):
+            return METHODS[method.name](self._cloud, request)
         with self._cloud.lock, self._cloud.store.transaction():
             return self._change(request)
 
@@ -170,6 +200,11 @@ class ComputeApp:
         scope = operation["selfLink"].split(f"/projects/{request.project}/")[1].rsplit("/operations/", 1)[0]
         store.remember_request(request.project, request_id, SeenRequest(digest, scope, operation["name"]))
         return operation
+
+
+def _begins(method: api.Method) -> bool:
+    """Whether the method begins an operation."""
+    return method.verb != "GET" and "requestId" in method.query
 
 
 def _rule(method: api.Method) -> Rule:

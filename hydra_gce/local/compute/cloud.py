@@ -17,6 +17,7 @@ from hydra_gce.local.host import Host
 from hydra_gce.local.store import Resource, Store
 
 if TYPE_CHECKING:
+    from hydra_gce.local.chaos.day import BadDay
     from hydra_gce.local.vm import Exit, MachineSpec, SerialOutput
 
 
@@ -48,7 +49,7 @@ class Notice:
 
 @dataclass
 class Cloud:
-    """Everything that a method may need. `lock` is held while a method changes something."""
+    """Everything that a method may need. `lock` is held while a method changes something; `bad_day` is rare."""
 
     store: Store
     host: Host
@@ -58,6 +59,7 @@ class Cloud:
     clock: Callable[[], float]
     rng: random.Random
     notice: Notice = field(default_factory=Notice)
+    bad_day: BadDay | None = None
 
     def __post_init__(self) -> None:
         self.catalog = Catalog()

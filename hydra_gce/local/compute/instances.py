@@ -57,7 +57,15 @@ def bulk_insert(cloud: Cloud, request: Request) -> Json:
     for name in names:
         body = {**_qualified(properties, request.project, zone), "name": name}
         instance = _write_draft(cloud, request, body, "resource.instanceProperties")
-        begin(request.project, request.scope, "insert", instance, "instances.insert", extra=group)
+        begin(
+            request.project,
+            request.scope,
+            "insert",
+            instance,
+            "instances.insert",
+            extra=group,
+            plan=request.plan,
+        )
     group["instancesBulkInsertOperationMetadata"] = {
         "perLocationStatus": {request.scope: {"status": "DONE", "targetVmCount": len(names)}}
     }

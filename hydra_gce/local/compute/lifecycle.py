@@ -25,16 +25,15 @@ class Lifecycle:
         self._cloud = cloud
         self._stopping = threading.Event()
         for name, work in (
-            ("instances.insert", self._insert),
             ("instances.delete", self._delete),
             ("instances.stop", self._stop),
             ("instances.start", self._start),
             ("instances.reset", self._reset),
-            ("instances.maintain", self._maintain),
             ("instances.metadata", self._metadata),
             ("instances.end", self._end),
         ):
             cloud.operations.works(name, work)
+        cloud.operations.works("instances.insert", self._insert, undo=self._unmade)
 
     def follow(self, every_s: float) -> threading.Thread:
         """Look after the running VMs until `close`."""
@@ -49,87 +48,54 @@ class Lifecycle:
         """Every VM off, at once: the cloud closes. Instances stay, TERMINATED."""
         for instance in self._cloud.store.list("instances"):
             self._cloud.machine_of(instance).power_off()
-            if instance.body["status"] != "TERMINATED":
-                self._terminated(instance)
+            if instance.body["status"] not in ("TERMINATED", "PROVISIONING"):
+                self.terminated(instance)
 
     def _insert(self, operation: Operation) -> None:
-        instance = self._target(operation)
+        instance = self.target(operation)
         try:
-            self._boot(instance, operation, fresh=True)
+            self.boot(instance, operation, fresh=True)
         except OperationError:
-            self._forget(instance)
+            self.forget(instance)
             raise
 
+    def _unmade(self, operation: Operation) -> None:
+        """The insert fails before anything was done for it."""
+        instance = self._find(operation)
+        if instance is not None:
+            self.forget(instance)
+
     def _start(self, operation: Operation) -> None:
-        instance = self._target(operation)
+        instance = self.target(operation)
         if instance.body["status"] == "RUNNING" and self._cloud.machine_of(instance).running():
             return
         try:
-            self._boot(instance, operation, fresh=False)
+            self.boot(instance, operation, fresh=False)
         except OperationError:
             self._cloud.change(instance, {"status": "TERMINATED"})
             raise
 
     def _stop(self, operation: Operation) -> None:
-        instance = self._target(operation)
+        instance = self.target(operation)
         spot = instance.body["scheduling"].get("preemptible", False)
         notice = self._cloud.notice
-        self._shut_down(instance, notice.preemption_s if spot else notice.stop_s)
-        self._terminated(instance)
+        self.shut_down(instance, notice.preemption_s if spot else notice.stop_s)
+        self.terminated(instance)
 
     def _reset(self, operation: Operation) -> None:
-        instance = self._target(operation)
+        instance = self.target(operation)
         self._cloud.machine_of(instance).reset()
 
     def _delete(self, operation: Operation) -> None:
         instance = self._find(operation)
         if instance is None:
             return  # a delete before this one did it
-        self._shut_down(instance, 0.0)
-        self._forget(instance)
+        self.shut_down(instance, 0.0)
+        self.forget(instance)
 
     def _metadata(self, operation: Operation) -> None:
-        instance = self._target(operation)
-        self._publish(instance)
-
-    def _maintain(self, operation: Operation) -> None:
-        instance = self._target(operation)
-        scheduling = instance.body["scheduling"]
-        if scheduling.get("preemptible"):
-            self._preempt(instance)
-        elif scheduling["onHostMaintenance"] == "MIGRATE":
-            self._announce(instance, "MIGRATE_ON_HOST_MAINTENANCE")
-            self._stopping.wait(self._cloud.notice.migration_s)
-            self._announce(instance, "NONE")
-            self._event(
-                instance, "migrateOnHostMaintenance", "Instance migrated during Compute Engine maintenance."
-            )
-        else:
-            self._announce(instance, "TERMINATE_ON_HOST_MAINTENANCE")
-            self._stopping.wait(self._cloud.notice.maintenance_s)
-            self._event(
-                instance,
-                "terminateOnHostMaintenance",
-                "Instance terminated during Compute Engine maintenance.",
-            )
-            self._shut_down(instance, self._cloud.notice.stop_s)
-            self._terminated(instance)
-            self._announce(instance, "NONE")
-            if scheduling.get("automaticRestart", True):
-                self._event(
-                    instance, "automaticRestart", "Instance automatically restarted by Compute Engine."
-                )
-                self._boot(instance, operation, fresh=False)
-
-    def _preempt(self, instance: Resource) -> None:
-        self._cloud.change(instance, {}, {"preempted": True})
-        self._publish(instance)
-        self._event(instance, "preempted", "Instance was preempted.")
-        self._shut_down(instance, self._cloud.notice.preemption_s)
-        if deletes_at_end(instance.body["scheduling"]):
-            self._forget(instance)
-        else:
-            self._terminated(instance)
+        instance = self.target(operation)
+        self.publish(instance)
 
     def _end(self, operation: Operation) -> None:
         """The VM's time is over and its hypervisor has ended it: stop or delete it here, as it was told."""
@@ -137,11 +103,11 @@ class Lifecycle:
         if instance is None:
             return
         if operation.arguments["delete"]:
-            self._forget(instance)
+            self.forget(instance)
         else:
-            self._terminated(instance)
+            self.terminated(instance)
 
-    def _boot(self, instance: Resource, operation: Operation, *, fresh: bool) -> None:
+    def boot(self, instance: Resource, operation: Operation, *, fresh: bool) -> None:
         """Claim a place, then power on. Raises `OperationError` where there is no place."""
         cloud = self._cloud
         machine = cloud.machine_of(instance)
@@ -177,7 +143,7 @@ class Lifecycle:
             fields["resourceStatus"] = {"scheduling": {"terminationTimestamp": timestamp(now + limit)}}
         self._cloud.change(instance, fields)
 
-    def _shut_down(self, instance: Resource, grace_s: float) -> None:
+    def shut_down(self, instance: Resource, grace_s: float) -> None:
         if instance.body["status"] != "TERMINATED":
             self._cloud.change(instance, {"status": "STOPPING"})
         machine = self._cloud.machine_of(instance)
@@ -186,12 +152,12 @@ class Lifecycle:
         else:
             machine.power_off()
 
-    def _terminated(self, instance: Resource) -> None:
+    def terminated(self, instance: Resource) -> None:
         capacity.release(self._cloud, instance)
         now = timestamp(self._cloud.clock())
         self._cloud.change(instance, {"status": "TERMINATED", "lastStopTimestamp": now, "resourceStatus": {}})
 
-    def _forget(self, instance: Resource) -> None:
+    def forget(self, instance: Resource) -> None:
         """No process, no directory, no row; disks go along where they say so."""
         cloud = self._cloud
         cloud.machine_of(instance).delete()
@@ -210,22 +176,18 @@ class Lifecycle:
                     cloud.change(disk, {"users": None, "lastDetachTimestamp": timestamp(cloud.clock())})
             cloud.store.delete(current)
 
-    def _announce(self, instance: Resource, event: str) -> None:
-        self._cloud.change(instance, {}, {"maintenance_event": event})
-        self._publish(instance)
-
-    def _publish(self, instance: Resource) -> None:
+    def publish(self, instance: Resource) -> None:
         """The guest sees its metadata as it is now."""
         cloud = self._cloud
         current = cloud.store.get("instances", instance.project, instance.scope, instance.name)
         if current is not None and current.body["status"] in ("RUNNING", "STOPPING"):
             cloud.machine_of(current).set_metadata(metadata_tree(cloud, current))
 
-    def _event(self, instance: Resource, name: str, message: str) -> None:
+    def tell(self, instance: Resource, name: str, message: str) -> None:
         operations = self._cloud.operations
         operations.event(instance.project, instance.scope, f"compute.instances.{name}", instance, message)
 
-    def _target(self, operation: Operation) -> Resource:
+    def target(self, operation: Operation) -> Resource:
         instance = self._find(operation)
         if instance is None:
             target = parse_link(operation.resource.body["targetLink"])
@@ -261,17 +223,17 @@ class Lifecycle:
             current = self._cloud.store.get("instances", instance.project, instance.scope, instance.name)
             if current is not None and current.body["status"] == "RUNNING":
                 _log.info("%s is off: %s", instance.path, reason)
-                self._ended(current, reason)
+                self.ended(current, reason)
 
-    def _ended(self, instance: Resource, reason: str) -> None:
+    def ended(self, instance: Resource, reason: str) -> None:
         delete = deletes_at_end(instance.body["scheduling"])
         if reason == "guest-shutdown":
-            self._event(instance, "guestTerminate", "Instance terminated by guest OS shutdown.")
+            self.tell(instance, "guestTerminate", "Instance terminated by guest OS shutdown.")
             self._begin_end(instance, "stop", delete=False)
         elif reason == "max-run-duration":
             self._begin_end(instance, "delete" if delete else "stop", delete=delete)
         else:
-            self._event(instance, "hostError", "Instance terminated by Compute Engine.")
+            self.tell(instance, "hostError", "Instance terminated by Compute Engine.")
             self._begin_end(instance, "delete" if delete else "stop", delete=delete)
 
     def _begin_end(self, instance: Resource, operation_type: str, *, delete: bool) -> None:

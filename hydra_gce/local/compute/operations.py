@@ -10,8 +10,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hydra_gce.local.chaos.plan import Plan, canceled
 from hydra_gce.local.compute.errors import ApiError, Json, OperationError, not_found
-from hydra_gce.local.compute.names import last, link, project_number, timestamp
+from hydra_gce.local.compute.names import last, link, project_number, seconds, timestamp
 from hydra_gce.local.store import Resource, Store
 
 _log = logging.getLogger(__name__)
@@ -19,6 +20,10 @@ _COLLECTION = "operations"
 # Google keeps finished operations for two weeks or more; a server on a laptop need not.
 _KEPT_S = 14 * 86_400.0
 Work = Callable[["Operation"], None]
+
+
+class _Closing(Exception):
+    """The server ends; the operation goes on with the next one."""
 
 
 class Operation:
@@ -47,15 +52,17 @@ class Operations:
         self._clock = clock
         self._rng = rng
         self._works: dict[str, Work] = {}
+        self._undos: dict[str, Work | None] = {}
         self._queues: dict[str, deque[Resource]] = {}
         # Held for moments only, and never while the store is asked: a thread that changes the store may come here.
         self._changed = threading.Condition()
         self._version = 0
         self._closed = False
 
-    def works(self, name: str, work: Work) -> None:
-        """`work` is what an operation with that `work` name does."""
+    def works(self, name: str, work: Work, undo: Work | None = None) -> None:
+        """`work` is what operations with that `work` name do; `undo` takes back what their request made already."""
         self._works[name] = work
+        self._undos[name] = undo
 
     def begin(
         self,
@@ -69,6 +76,7 @@ class Operations:
         user: str | None = None,
         request_id: str | None = None,
         extra: Json | None = None,
+        plan: Plan | None = None,
     ) -> Json:
         """Write down a new operation and let it run. Returns it as the API shows it (PENDING)."""
         now = self._clock()
@@ -90,7 +98,9 @@ class Operations:
         if scope != "global":
             body[scope.split("/")[0].rstrip("s")] = link(project, scope)
         body["selfLink"] = link(project, scope, _COLLECTION, body["name"])
-        private = {"work": work, "arguments": arguments or {}}
+        private: Json = {"work": work, "arguments": arguments or {}}
+        if plan is not None:
+            private["plan"] = plan.as_json()
         resource = Resource(_COLLECTION, project, scope, body["name"], body, private)
         self._store.put(resource)
         shown = dict(body)
@@ -170,6 +180,11 @@ class Operations:
         with self._changed:
             return target in self._queues
 
+    def pause(self, limit_s: float) -> None:
+        """Wait so long, or until the server ends."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed, limit_s)
+
     def idle(self) -> bool:
         """Whether no operation is under way."""
         with self._changed:
@@ -194,6 +209,7 @@ class Operations:
             queue = self._queues.get(target)
             if queue is not None:
                 queue.append(resource)
+                self._changed.notify_all()
                 return
             self._queues[target] = deque([resource])
         threading.Thread(
@@ -216,9 +232,13 @@ class Operations:
     def _run(self, resource: Resource) -> None:
         start = resource.body.get("startTime") or timestamp(self._clock())
         self.change(resource, {"status": "RUNNING", "startTime": start})
+        plan = Plan.from_json(resource.private.get("plan"))
         outcome: Json = {}
         try:
-            self._works[resource.private["work"]](Operation(self, resource))
+            if plan is None:
+                self._works[resource.private["work"]](Operation(self, resource))
+            else:
+                self._run_planned(resource, plan)
         except OperationError as error:
             outcome = _failure(error)
         except ApiError as error:
@@ -236,6 +256,37 @@ class Operations:
         self.change(
             resource, {**outcome, "status": "DONE", "progress": 100, "endTime": timestamp(self._clock())}
         )
+
+    def _run_planned(self, resource: Resource, plan: Plan) -> None:
+        """The work on a bad day: late, never, or not with success."""
+        operation, work = Operation(self, resource), resource.private["work"]
+        if plan.stuck:
+            self._hang(resource)
+            raise canceled()
+        self.pause(plan.slow_s - (self._clock() - seconds(resource.body["startTime"])))
+        if self._closed:
+            raise _Closing
+        undo = self._undos[work]
+        if not plan.undone:
+            self._works[work](operation)
+        elif undo is not None:
+            undo(operation)
+        failure = plan.failure(resource.project, resource.scope)
+        if failure is not None:
+            raise failure
+
+    def _hang(self, resource: Resource) -> None:
+        """Until the target is to be deleted: Google lets go of an insert that hangs, then."""
+        target = str(resource.body["targetLink"])
+
+        def let_go() -> bool:
+            behind = list(self._queues[target])[1:]
+            return self._closed or any(one.body["operationType"] == "delete" for one in behind)
+
+        with self._changed:
+            self._changed.wait_for(let_go)
+        if self._closed:
+            raise _Closing
 
     def _id(self, now: float) -> str:
         return new_id(now, self._rng)

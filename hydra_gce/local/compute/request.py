@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from hydra_gce.local.chaos.plan import Plan
 from hydra_gce.local.compute.errors import Json
 from hydra_gce.local.store import Resource
 
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """`path` holds the path's parameters, `query` and `body` what they say, in the types of Google's schema."""
+    """`path` holds the path's parameters, `query` and `body` what they say, in the types of Google's schema.
+
+    `plan` is what a bad day has in store for the operation that the request begins.
+    """
 
     method: str
     path: dict[str, str]
     query: Json = field(default_factory=dict)
     body: Json = field(default_factory=dict)
     user: str | None = None
+    plan: Plan | None = None
 
     @property
     def project(self) -> str:
@@ -65,6 +70,7 @@ class Request:
             arguments,
             user=self.user,
             request_id=self.request_id,
+            plan=self.plan,
         )
 
 

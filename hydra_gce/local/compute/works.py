@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.guest import metadata_tree
 from hydra_gce.local.compute.operations import Operation
@@ -25,6 +27,12 @@ def register(cloud: Cloud) -> None:
         if found is not None:
             cloud.change(found, {"status": "READY"})
 
+    def unmade(collection: str, operation: Operation) -> None:
+        resource = operation.resource
+        found = cloud.store.get(collection, resource.project, resource.scope, operation.arguments["name"])
+        if found is not None:
+            cloud.store.delete(found)
+
     def publish_project_metadata(operation: Operation) -> None:
         for instance in cloud.store.list("instances", operation.resource.project):
             if instance.body["status"] == "RUNNING":
@@ -32,6 +40,6 @@ def register(cloud: Cloud) -> None:
 
     cloud.operations.works("nothing", nothing)
     cloud.operations.works("delete", delete)
-    cloud.operations.works("images.ready", lambda operation: ready("images", operation))
-    cloud.operations.works("disks.ready", lambda operation: ready("disks", operation))
+    for collection in ("images", "disks"):
+        cloud.operations.works(f"{collection}.ready", partial(ready, collection), partial(unmade, collection))
     cloud.operations.works("projects.metadata", publish_project_metadata)
