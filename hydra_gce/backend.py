@@ -24,11 +24,15 @@ if TYPE_CHECKING:
 
 LOCAL_PROJECT = "hydra-gce-local"
 COMPUTE = "https://compute.googleapis.com"
+BILLING = "https://cloudbilling.googleapis.com"
 
 
 @dataclass(frozen=True)
 class Backend:
-    """``kind`` is "cloud" or "local" and meant for the person's eyes. ``image`` is the image taken if none is named."""
+    """``kind`` is "cloud" or "local" and meant for the person's eyes. ``image`` is the image taken if none is named.
+
+    ``billing_endpoint`` is where public prices are asked for; None where there are none.
+    """
 
     kind: str
     project: str
@@ -36,6 +40,7 @@ class Backend:
     storage_endpoint: str | None
     credentials: Any
     image: str | None
+    billing_endpoint: str | None = None
 
     @cached_property
     def storage(self) -> storage.Client:
@@ -61,6 +66,10 @@ class Backend:
     @cached_property
     def regions(self) -> compute_v1.RegionsClient:
         return self._compute("RegionsClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def zones(self) -> compute_v1.ZonesClient:
+        return self._compute("ZonesClient")  # type: ignore[no-any-return]
 
     @cached_property
     def projects(self) -> compute_v1.ProjectsClient:
@@ -137,11 +146,22 @@ def connect(kind: str, project: str | None, environ: Mapping[str, str] = os.envi
     :raises CredentialsError: the cloud is asked for, and there are no credentials or no project.
     :raises LocalEngineError: the embedded Compute Engine did not start.
     """
-    named = project or environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("CLOUDSDK_CORE_PROJECT")
-    nothing_found = not named and not _has_credentials(environ)
-    if kind == "local" or (kind == "auto" and (named == LOCAL_PROJECT or nothing_found)):
+    if kind_of(kind, project, environ) == "local":
         return _local(environ)
-    return _cloud(named)
+    return _cloud(_named(project, environ))
+
+
+def kind_of(kind: str, project: str | None, environ: Mapping[str, str] = os.environ) -> str:
+    """Which of "cloud" and "local" `connect` takes; nothing is started and no network asked."""
+    named = _named(project, environ)
+    if kind == "auto":
+        nothing_found = not named and not _has_credentials(environ)
+        return "local" if named == LOCAL_PROJECT or nothing_found else "cloud"
+    return kind
+
+
+def _named(project: str | None, environ: Mapping[str, str]) -> str | None:
+    return project or environ.get("GOOGLE_CLOUD_PROJECT") or environ.get("CLOUDSDK_CORE_PROJECT")
 
 
 def _has_credentials(environ: Mapping[str, str]) -> bool:
@@ -173,7 +193,9 @@ def _cloud(project: str | None) -> Backend:
             "hydra.launcher.project: there are credentials, but no project. Set hydra.launcher.project=<project id>,"
             " or GOOGLE_CLOUD_PROJECT, or run: gcloud config set project <project id>"
         )
-    return Backend("cloud", str(project or found), COMPUTE, None, credentials, image=None)
+    return Backend(
+        "cloud", str(project or found), COMPUTE, None, credentials, image=None, billing_endpoint=BILLING
+    )
 
 
 def _local(environ: Mapping[str, str]) -> Backend:

@@ -28,6 +28,7 @@ SHARED_CPUS = frozenset({"e2", "f1", "g1", "n1"})
 OWN_CPUS = frozenset({"a2", "c2", "c2d", "c3", "m1", "m2", "m3", "n2", "n2d", "t2a", "t2d"})
 
 # Newer families count their local SSDs by family, which only the Cloud Quotas API shows.
+LOCAL_SSD_GB = 375
 COUNTED_LOCAL_SSD = frozenset({"n1", "n2", "n2d", "c2", "c2d"})
 
 DISKS = {
@@ -164,9 +165,10 @@ def needs(candidate: Candidate, *, disk_gb: int = 0, external_ip: bool | None = 
         found.append(Need("GPUS_ALL_REGIONS", candidate.gpu_count))
     if candidate.price.address > Decimal(0) if external_ip is None else external_ip:
         found.append(Need("IN_USE_ADDRESSES", 1, region))
-    if shape.local_ssd_gb and shape.family in COUNTED_LOCAL_SSD:
+    local_ssd_gb = shape.local_ssd_gb + LOCAL_SSD_GB * candidate.local_ssds
+    if local_ssd_gb and shape.family in COUNTED_LOCAL_SSD:
         metrics = ["PREEMPTIBLE_LOCAL_SSD_GB"] * spot + ["LOCAL_SSD_TOTAL_GB"]
-        found.append(Need(metrics[0], shape.local_ssd_gb, region, tuple(metrics[1:])))
+        found.append(Need(metrics[0], local_ssd_gb, region, tuple(metrics[1:])))
     if disk_gb and candidate.disk_type in DISKS:
         found.append(Need(DISKS[candidate.disk_type], disk_gb, region))
     return found

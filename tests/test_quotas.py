@@ -80,6 +80,12 @@ def test_a_vm_without_an_address_on_the_internet_needs_none() -> None:
     assert Need("IN_USE_ADDRESSES", 1, REGION) in needs(inside, external_ip=True)
 
 
+def test_local_ssds_count_those_that_are_attached_too() -> None:
+    vm = candidate(machine_type="n2-standard-8", local_ssds=2, provisioning="spot")
+    assert Need("PREEMPTIBLE_LOCAL_SSD_GB", 750, REGION, ("LOCAL_SSD_TOTAL_GB",)) in needs(vm)
+    assert room(vm, granted(PREEMPTIBLE_LOCAL_SSD_GB=(0, 0), LOCAL_SSD_TOTAL_GB=(1500, 0))) == 2
+
+
 @pytest.mark.parametrize(
     ("disk_type", "metric"), [("pd-standard", "DISKS_TOTAL_GB"), ("pd-balanced", "SSD_TOTAL_GB")]
 )
