@@ -67,6 +67,15 @@ class FakeMachine:
         self.orders.append("reset")
         self.console += b"booted\n"
 
+    def freeze(self) -> None:
+        self.orders.append("freeze")
+
+    def fill_disk(self) -> None:
+        self.orders.append("fill-disk")
+
+    def slow_metadata(self, delay_s: float) -> None:
+        self.orders.append(f"slow-metadata {delay_s:g}")
+
     def running(self) -> bool:
         return self._on
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hydra_gce.local.chaos.machines import planned
+from hydra_gce.local.chaos.scenario import Event
 from hydra_gce.local.compute.capacity import machine_type
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.names import last, project_number, seconds
@@ -21,6 +23,7 @@ def machine_spec(cloud: Cloud, instance: Resource) -> MachineSpec:
 
     kind = machine_type(cloud, instance)
     spot = instance.body["scheduling"].get("preemptible", False)
+    mishaps = planned(instance)
     return MachineSpec(
         name=instance.name,
         cpus=float(kind.cpus),  # a shared core may burst to all of them
@@ -34,6 +37,8 @@ def machine_spec(cloud: Cloud, instance: Resource) -> MachineSpec:
         },
         max_run_s=max_run_s(cloud, instance),
         shutdown_grace_s=cloud.notice.preemption_s if spot else cloud.notice.stop_s,
+        panics=Event.BOOT_FAILURE in mishaps,
+        disk_in_memory=Event.DISK_FULL in mishaps,
     )
 
 

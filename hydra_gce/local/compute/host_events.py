@@ -23,13 +23,15 @@ class HostEvents:
         self._cloud = cloud
         self._lifecycle = lifecycle
         cloud.operations.works("instances.maintain", self._simulate)
-        cloud.operations.works("instances.preempt", lambda operation: self._preempt(lifecycle.target(operation)))
+        cloud.operations.works(
+            "instances.preempt", lambda operation: self._preempt(lifecycle.target(operation))
+        )
         cloud.operations.works("instances.maintenance", self._terminate)
+        cloud.operations.works("instances.lost", self._lost)
 
     def preempt(self, instance: Resource) -> None:
         """A spot VM is taken back: warned, and then stopped or deleted."""
-        kind = "delete" if deletes_at_end(instance.body["scheduling"]) else "stop"
-        self._begin(instance, kind, "instances.preempt")
+        self._begin(instance, _end_of(instance), "instances.preempt")
 
     def maintain(self, instance: Resource) -> None:
         """The host will be maintained: the VM is told now, and migrates or ends when its notice is over; a spot VM
@@ -62,8 +64,8 @@ class HostEvents:
 
     def lose_host(self, instance: Resource) -> None:
         """The host breaks down, and the VM with it."""
-        self._cloud.machine_of(instance).power_off()
-        self._lifecycle.ended(instance, "crashed")
+        self._lifecycle.tell(instance, "hostError", "Instance terminated by Compute Engine.")
+        self._begin(instance, _end_of(instance), "instances.lost")
 
     def _begin(self, instance: Resource, operation_type: str, work: str) -> None:
         begin = self._cloud.operations.begin
@@ -91,10 +93,18 @@ class HostEvents:
             lifecycle.tell(instance, "preempted", "Instance was preempted.")
         lifecycle.publish(instance)
         lifecycle.shut_down(instance, self._cloud.notice.preemption_s)
+        self._end(instance)
+
+    def _lost(self, operation: Operation) -> None:
+        instance = self._lifecycle.target(operation)
+        self._cloud.machine_of(instance).power_off()
+        self._end(instance)
+
+    def _end(self, instance: Resource) -> None:
         if deletes_at_end(instance.body["scheduling"]):
-            lifecycle.forget(instance)
+            self._lifecycle.forget(instance)
         else:
-            lifecycle.terminated(instance)
+            self._lifecycle.terminated(instance)
 
     def _migrated(self, instance: Resource) -> None:
         self._announce(instance, _NONE)
@@ -122,3 +132,8 @@ class HostEvents:
         at = None if notice_s is None else self._cloud.clock() + notice_s
         self._cloud.change(instance, {}, {"maintenance_event": event, "maintenance_at": at})
         self._lifecycle.publish(instance)
+
+
+def _end_of(instance: Resource) -> str:
+    """The type of the operation that ends the VM."""
+    return "delete" if deletes_at_end(instance.body["scheduling"]) else "stop"

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
+from hydra_gce.local.chaos.machines import Mishap, Mishaps
+from hydra_gce.local.chaos.scenario import Event
 from hydra_gce.local.compute import capacity
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.errors import OperationError
 from hydra_gce.local.compute.guest import machine_spec, max_run_s, metadata_tree
+from hydra_gce.local.compute.host_events import HostEvents
 from hydra_gce.local.compute.names import last, parse_link, timestamp
 from hydra_gce.local.compute.operations import Operation
 from hydra_gce.local.compute.scheduling import deletes_at_end
@@ -16,6 +20,7 @@ from hydra_gce.local.store import Resource
 from hydra_gce.local.vm import MachineError
 
 _log = logging.getLogger(__name__)
+_FRESH = {"preempted": False, "maintenance_event": "NONE", "maintenance_at": None}
 
 
 class Lifecycle:
@@ -34,6 +39,8 @@ class Lifecycle:
         ):
             cloud.operations.works(name, work)
         cloud.operations.works("instances.insert", self._insert, undo=self._unmade)
+        self._host_events = HostEvents(cloud, self)
+        self._mishaps = Mishaps(cloud, self._acts())
 
     def follow(self, every_s: float) -> threading.Thread:
         """Look after the running VMs until `close`."""
@@ -43,6 +50,10 @@ class Lifecycle:
 
     def close(self) -> None:
         self._stopping.set()
+
+    def pause(self, limit_s: float) -> None:
+        """Wait so long, or until `close`."""
+        self._stopping.wait(limit_s)
 
     def power_off_all(self) -> None:
         """Every VM off, at once: the cloud closes. Instances stay, TERMINATED."""
@@ -77,9 +88,7 @@ class Lifecycle:
 
     def _stop(self, operation: Operation) -> None:
         instance = self.target(operation)
-        spot = instance.body["scheduling"].get("preemptible", False)
-        notice = self._cloud.notice
-        self.shut_down(instance, notice.preemption_s if spot else notice.stop_s)
+        self._let_go(instance)
         self.terminated(instance)
 
     def _reset(self, operation: Operation) -> None:
@@ -90,8 +99,17 @@ class Lifecycle:
         instance = self._find(operation)
         if instance is None:
             return  # a delete before this one did it
-        self.shut_down(instance, 0.0)
+        self._let_go(instance)
         self.forget(instance)
+
+    def _let_go(self, instance: Resource) -> None:
+        """The guest has as long as Compute Engine gives it when somebody stops or deletes the VM.
+
+        https://cloud.google.com/compute/docs/instances/stop-start-instance#shutdown-period
+        """
+        spot = instance.body["scheduling"].get("preemptible", False)
+        notice = self._cloud.notice
+        self.shut_down(instance, notice.preemption_s if spot else notice.stop_s)
 
     def _metadata(self, operation: Operation) -> None:
         instance = self.target(operation)
@@ -117,7 +135,8 @@ class Lifecycle:
         cloud.change(instance, {"status": "PROVISIONING"})
         capacity.claim(cloud, instance)
         operation.progress(40)
-        instance = cloud.change(instance, {"status": "STAGING"}, {"preempted": False}) or instance
+        instance = cloud.change(instance, {"status": "STAGING"}, _FRESH) or instance
+        instance = self._mishaps.draw(instance)
         try:
             spec = machine_spec(cloud, instance)
             if fresh:
@@ -142,17 +161,39 @@ class Lifecycle:
         if limit is not None:
             fields["resourceStatus"] = {"scheduling": {"terminationTimestamp": timestamp(now + limit)}}
         self._cloud.change(instance, fields)
+        self._mishaps.running(instance)
+
+    def _acts(self) -> dict[Event, Callable[[Resource, Mishap], None]]:
+        """What the server does when an event of a bad day happens to a VM."""
+        machine, events = self._cloud.machine_of, self._host_events
+        return {
+            Event.PREEMPT: lambda instance, _: events.preempt(instance),
+            Event.MAINTAIN: lambda instance, _: events.maintain(instance),
+            Event.HOST_ERROR: lambda instance, _: events.lose_host(instance),
+            Event.HANG: lambda instance, _: machine(instance).freeze(),
+            Event.DISK_FULL: lambda instance, _: machine(instance).fill_disk(),
+            Event.SLOW_METADATA: lambda instance, mishap: machine(instance).slow_metadata(mishap.delay_s),
+            Event.DELETE: lambda instance, _: self._somebody_deletes(instance),
+        }
+
+    def _somebody_deletes(self, instance: Resource) -> None:
+        begin = self._cloud.operations.begin
+        begin(instance.project, instance.scope, "delete", instance, "instances.delete")
 
     def shut_down(self, instance: Resource, grace_s: float) -> None:
+        """SIGTERM and so many seconds for the guest; then, or if it does not obey, everything is cut off."""
         if instance.body["status"] != "TERMINATED":
             self._cloud.change(instance, {"status": "STOPPING"})
         machine = self._cloud.machine_of(instance)
-        if grace_s:
+        try:
             machine.shut_down(grace_s)
-        else:
+        except MachineError as error:
+            _log.error("%s: %s", instance.path, error)
             machine.power_off()
 
     def terminated(self, instance: Resource) -> None:
+        """It is off, and its place is free."""
+        self._mishaps.dismiss(instance)
         capacity.release(self._cloud, instance)
         now = timestamp(self._cloud.clock())
         self._cloud.change(instance, {"status": "TERMINATED", "lastStopTimestamp": now, "resourceStatus": {}})
@@ -160,6 +201,7 @@ class Lifecycle:
     def forget(self, instance: Resource) -> None:
         """No process, no directory, no row; disks go along where they say so."""
         cloud = self._cloud
+        self._mishaps.dismiss(instance)
         cloud.machine_of(instance).delete()
         with cloud.lock, cloud.store.transaction():
             current = (
@@ -211,11 +253,19 @@ class Lifecycle:
                 if instance.body["status"] == "RUNNING" and not self._cloud.operations.busy(
                     instance.body["selfLink"]
                 ):
-                    self._look_after(instance)
+                    self._look_after_safely(instance)
+
+    def _look_after_safely(self, instance: Resource) -> None:
+        try:
+            self._look_after(instance)
+        except Exception:  # one VM's trouble is not to leave the others alone; the log keeps the traceback
+            _log.exception("looking after %s", instance.path)
 
     def _look_after(self, instance: Resource) -> None:
         machine = self._cloud.machine_of(instance)
         if machine.running():
+            self._host_events.look_after(instance)
+            self._mishaps.look_after(instance)
             return
         ended = machine.exit()
         reason = "crashed" if ended is None else str(ended.reason.value)
@@ -223,9 +273,9 @@ class Lifecycle:
             current = self._cloud.store.get("instances", instance.project, instance.scope, instance.name)
             if current is not None and current.body["status"] == "RUNNING":
                 _log.info("%s is off: %s", instance.path, reason)
-                self.ended(current, reason)
+                self._ended(current, reason)
 
-    def ended(self, instance: Resource, reason: str) -> None:
+    def _ended(self, instance: Resource, reason: str) -> None:
         delete = deletes_at_end(instance.body["scheduling"])
         if reason == "guest-shutdown":
             self.tell(instance, "guestTerminate", "Instance terminated by guest OS shutdown.")
