@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from hydra_gce.local.chaos import stock
 from hydra_gce.local.compute.catalog import MachineType
 from hydra_gce.local.compute.cloud import Cloud
-from hydra_gce.local.compute.errors import Json, OperationError, quota_exceeded, zone_exhausted
+from hydra_gce.local.compute.errors import Json, OperationError, quota_exceeded, zone_exhausted, zone_stockout
 from hydra_gce.local.compute.names import last, region_of
 from hydra_gce.local.store import Resource
+
+if TYPE_CHECKING:
+    from hydra_gce.local.chaos.day import BadDay
 
 _FAMILY_CPUS = {
     "a2": "A2_CPUS", "c2": "C2_CPUS", "c2d": "C2D_CPUS", "c3": "C3_CPUS", "m1": "M1_CPUS", "m2": "M2_CPUS",
@@ -57,9 +63,7 @@ def claim(cloud: Cloud, instance: Resource) -> None:
     """Take the instance's share of quota and stock, or raise the `OperationError` that Google would end with."""
     kind = machine_type(cloud, instance)
     zone = last(instance.scope)
-    gpus = instance.body.get("guestAccelerators", [])
-    attachment = f"{last(gpus[0]['acceleratorType'])}:{gpus[0]['acceleratorCount']}" if gpus else ""
-    exhausted = zone_exhausted(instance.project, zone, kind.name, attachment)
+    exhausted = zone_exhausted(instance.project, zone, kind.name, _attachment(instance))
     memory = kind.memory_mb << 20
     if kind.demand > cloud.host.demand_stock or memory > cloud.host.memory_stock:
         raise exhausted
@@ -68,6 +72,8 @@ def claim(cloud: Cloud, instance: Resource) -> None:
         over_quota = _over_quota(cloud, instance, others)
         if over_quota is not None:
             raise over_quota
+        if cloud.bad_day is not None:
+            _check_stock(cloud, cloud.bad_day, instance, others)
         kinds = [machine_type(cloud, one) for one in others]
         demand = math.fsum(one.demand for one in kinds) + kind.demand
         if (
@@ -87,7 +93,7 @@ def region_quotas(cloud: Cloud, project: str, region: str) -> list[Json]:
     """`quotas` of a region: limits and what is used of them."""
     used = _usage(cloud, [one for one in _claimed(cloud) if _in(one, project, region)])
     used.update(_disk_usage(cloud, project, region))
-    return _shown(_region_limits(cloud), used)
+    return _shown(_region_limits(cloud, region), used)
 
 
 def project_quotas(cloud: Cloud, project: str) -> list[Json]:
@@ -98,18 +104,59 @@ def project_quotas(cloud: Cloud, project: str) -> list[Json]:
     return _shown(_global_limits(cloud), used)
 
 
+def _check_stock(cloud: Cloud, day: BadDay, instance: Resource, others: list[Resource]) -> None:
+    """Raises where the scenario's stock has no room for the instance; the host's own comes on top."""
+    wanted, existing = _kind(instance), [_kind(one) for one in others]
+    entry = stock.sold_out(day, wanted, existing)
+    if entry is None:
+        return
+    day.draws.count(entry)
+    region = cloud.catalog.regions[region_of(wanted.zone)]
+    elsewhere = [
+        replace(wanted, zone=zone) for zone in region if zone != wanted.zone and _offers(cloud, zone, wanted)
+    ]
+    raise zone_stockout(
+        instance.project,
+        wanted.zone,
+        last(instance.body["machineType"]),
+        _attachment(instance),
+        [one.zone for one in elsewhere if stock.sold_out(day, one, existing) is None],
+        with_details=wanted.model != "STANDARD" or len(wanted.machines) > 1,
+    )
+
+
+def _offers(cloud: Cloud, zone: str, wanted: stock.Kind) -> bool:
+    name, *gpus = wanted.machines
+    return cloud.catalog.machine_type(zone, name) is not None and set(gpus) <= set(
+        cloud.catalog.accelerators(zone)
+    )
+
+
+def _kind(instance: Resource) -> stock.Kind:
+    gpus = [last(one["acceleratorType"]) for one in instance.body.get("guestAccelerators", [])]
+    model = instance.body["scheduling"].get("provisioningModel", "STANDARD")
+    return stock.Kind(last(instance.scope), (last(instance.body["machineType"]), *gpus), model)
+
+
+def _attachment(instance: Resource) -> str:
+    gpus = instance.body.get("guestAccelerators", [])
+    return f"{last(gpus[0]['acceleratorType'])}:{gpus[0]['acceleratorCount']}" if gpus else ""
+
+
 def _over_quota(cloud: Cloud, instance: Resource, others: list[Resource]) -> OperationError | None:
     region = region_of(last(instance.scope))
     wanted = _usage(cloud, [instance])
     same_project = [one for one in others if one.project == instance.project]
     here = _usage(cloud, [one for one in same_project if _in(one, instance.project, region)])
-    for metric, limit in _region_limits(cloud).items():
+    for metric, limit in _region_limits(cloud, region).items():
         if wanted[metric] and here[metric] + wanted[metric] > limit:
             return quota_exceeded(metric, limit, region)
     everywhere = _usage(cloud, same_project)
     for metric, limit in _global_limits(cloud).items():
         if wanted[metric] and everywhere[metric] + wanted[metric] > limit:
             return quota_exceeded(metric, limit, None)
+    if cloud.bad_day is not None:
+        return _disks_over_quota(cloud, cloud.bad_day, instance, region)
     return None
 
 
@@ -120,7 +167,7 @@ def _usage(cloud: Cloud, instances: Iterable[Resource]) -> Counter[str]:
         used["INSTANCES"] += 1
         used["CPUS_ALL_REGIONS"] += kind.cpus
         if kind.family not in _NO_CPU_QUOTA:
-            used[_FAMILY_CPUS.get(kind.family, "CPUS")] += kind.cpus
+            used[_cpu_metric(cloud, instance, kind)] += kind.cpus
         for interface in instance.body["networkInterfaces"]:
             used["IN_USE_ADDRESSES"] += len(interface.get("accessConfigs", []))
         spot = instance.body["scheduling"].get("preemptible", False)
@@ -132,13 +179,46 @@ def _usage(cloud: Cloud, instances: Iterable[Resource]) -> Counter[str]:
     return used
 
 
+def _cpu_metric(cloud: Cloud, instance: Resource, kind: MachineType) -> str:
+    """Spot VMs count by themselves where the project was granted vCPUs for them, and like all others elsewhere.
+
+    https://cloud.google.com/compute/resource-usage#preemptible-quotas
+    """
+    if instance.body["scheduling"].get("preemptible", False):
+        region = region_of(last(instance.scope))
+        if stock.limits(cloud.bad_day, region, _ROOM)["PREEMPTIBLE_CPUS"] > 0:
+            return "PREEMPTIBLE_CPUS"
+    return _FAMILY_CPUS.get(kind.family, "CPUS")
+
+
 def _disk_usage(cloud: Cloud, project: str, region: str) -> Counter[str]:
     used: Counter[str] = Counter()
     for disk in cloud.store.list("disks", project):
         if region_of(last(disk.scope)) == region:
-            metric = "DISKS_TOTAL_GB" if last(disk.body["type"]) == "pd-standard" else "SSD_TOTAL_GB"
-            used[metric] += int(disk.body["sizeGb"])
+            used[_disk_metric(disk)] += int(disk.body["sizeGb"])
     return used
+
+
+def _disk_metric(disk: Resource) -> str:
+    return "DISKS_TOTAL_GB" if last(disk.body["type"]) == "pd-standard" else "SSD_TOTAL_GB"
+
+
+def _disks_over_quota(cloud: Cloud, day: BadDay, instance: Resource, region: str) -> OperationError | None:
+    """The default limits are out of reach, and only those of a bad day are worth a look at all disks.
+
+    The instance's own disks are among those that exist: they came with its request.
+    """
+    limits = stock.limits(day, region, {})
+    its_own = [
+        _disk_metric(disk)
+        for disk in cloud.store.list("disks", instance.project, instance.scope)
+        if instance.body["selfLink"] in disk.body.get("users", [])
+    ]
+    used = _disk_usage(cloud, instance.project, region) if limits.keys() & set(its_own) else Counter()
+    for metric in its_own:
+        if metric in limits and used[metric] > limits[metric]:
+            return quota_exceeded(metric, limits[metric], region)
+    return None
 
 
 def _gpu_metric(accelerator: str, spot: bool) -> str | None:
@@ -148,18 +228,20 @@ def _gpu_metric(accelerator: str, spot: bool) -> str | None:
     return f"PREEMPTIBLE_{metric}" if metric else _SPOT_ONLY.get(accelerator)
 
 
-def _region_limits(cloud: Cloud) -> dict[str, float]:
+def _region_limits(cloud: Cloud, region: str) -> dict[str, float]:
     cpus = dict.fromkeys(["CPUS", *_FAMILY_CPUS.values()], cloud.host.cpu_quota)
     gpus = dict.fromkeys([*_GPUS.values(), *(f"PREEMPTIBLE_{name}" for name in _GPUS.values())], _GPU_LIMIT)
-    return {**cpus, **gpus, **dict.fromkeys(_SPOT_ONLY.values(), _GPU_LIMIT), **_ROOM}
+    defaults = {**cpus, **gpus, **dict.fromkeys(_SPOT_ONLY.values(), _GPU_LIMIT), **_ROOM}
+    return stock.limits(cloud.bad_day, region, defaults)
 
 
 def _global_limits(cloud: Cloud) -> dict[str, float]:
-    return {
+    defaults = {
         "CPUS_ALL_REGIONS": 8 * cloud.host.cpu_quota,
         "GPUS_ALL_REGIONS": _GLOBAL_GPU_LIMIT,
         **_GLOBAL_ROOM,
     }
+    return stock.limits(cloud.bad_day, stock.GLOBAL, defaults)
 
 
 def _claimed(cloud: Cloud) -> list[Resource]:

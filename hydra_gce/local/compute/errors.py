@@ -145,13 +145,26 @@ def quota_exceeded(metric: str, limit: float, region: str | None) -> OperationEr
 
 def zone_exhausted(project: str, zone: str, machine_type: str, attachment: str) -> OperationError:
     """ZONE_RESOURCE_POOL_EXHAUSTED with the details that Google adds (HTTP 503)."""
-    with_gpu = (
-        f" with {attachment.split(':')[1]} {attachment.split(':')[0]} accelerator(s)" if attachment else ""
+    return zone_stockout(project, zone, machine_type, attachment, [], with_details=False)
+
+
+def zone_stockout(
+    project: str, zone: str, machine_type: str, attachment: str, available: list[str], *, with_details: bool
+) -> OperationError:
+    """A zone that is sold out, in one of the two codes that Google has for it (HTTP 503).
+
+    Plain for a standard VM without GPUs (GoogleCloudPlatform/ai-on-gke, issue 849); `with_details` for spot and for
+    GPUs (kubernetes/k8s.io, issue 9834). `attachment` is `<accelerator type>:<count>`; `available` are zones to try.
+    """
+    why = (
+        "'NULL:0/NULL:0/NULL:0 (state:STOCKOUT, sub-state:STOCKOUT, resource type:compute)'."
+        if with_details
+        else "Try a different zone, or try again later."
     )
     return OperationError(
-        "ZONE_RESOURCE_POOL_EXHAUSTED",
+        "ZONE_RESOURCE_POOL_EXHAUSTED" + ("_WITH_DETAILS" if with_details else ""),
         f"The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the request."
-        "  Try a different zone, or try again later.",
+        f"  {why}",
         http=(503, "SERVICE UNAVAILABLE"),
         details=[
             {
@@ -167,9 +180,7 @@ def zone_exhausted(project: str, zone: str, machine_type: str, attachment: str) 
             {
                 "localizedMessage": {
                     "locale": "en-US",
-                    "message": f"A {machine_type} VM instance{with_gpu} is currently unavailable in the {zone} zone."
-                    " Alternatively, you can try your request again with a different VM hardware configuration or at a"
-                    " later time. For more information, see the troubleshooting documentation.",
+                    "message": _unavailable(zone, machine_type, attachment, available),
                 }
             },
             {
@@ -180,11 +191,27 @@ def zone_exhausted(project: str, zone: str, machine_type: str, attachment: str) 
                         "attachment": attachment,
                         "vmType": machine_type,
                         "zone": zone,
-                        "zonesAvailable": "",
+                        "zonesAvailable": ",".join(available),
                     },
                 }
             },
         ],
+    )
+
+
+def _unavailable(zone: str, machine_type: str, attachment: str, available: list[str]) -> str:
+    gpu, _, count = attachment.partition(":")
+    with_gpu = f" with {count} {gpu} accelerator(s)" if attachment else ""
+    elsewhere = (
+        f" Consider trying your request in the {', '.join(available)} zone(s), which currently has capacity to"
+        " accommodate your request."
+        if available
+        else ""
+    )
+    return (
+        f"A {machine_type} VM instance{with_gpu} is currently unavailable in the {zone} zone.{elsewhere}"
+        " Alternatively, you can try your request again with a different VM hardware configuration or at a"
+        " later time. For more information, see the troubleshooting documentation."
     )
 
 
