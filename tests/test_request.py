@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,40 +14,35 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hydra_gce.bucket import SweepNames
+from hydra_gce.cargo.pack import Sent
 from hydra_gce.errors import ConfigError
-from hydra_gce.machines import Candidate, VMRequest, resolve
+from hydra_gce.identity import Identity
+from hydra_gce.jobs import Placement
+from hydra_gce.local.compute.cloud import Cloud, Machine
+from hydra_gce.local.compute.instance_draft import draft_instance
+from hydra_gce.local.host import Host
+from hydra_gce.local.store import Store
+from hydra_gce.machines import Candidate, resolve
 from hydra_gce.names import sweep_name
-from hydra_gce.request import JOB_LABEL, SWEEP_LABEL, Order, startup_script, to_message
-from hydra_gce.settings import VM
+from hydra_gce.request import JOB_LABEL, SWEEP_LABEL, Order, order, startup_script, to_message, vm_request
+from hydra_gce.settings import VM, Settings
 from tests.local.schema import violations
 
 ATTRIBUTES = {"hydra-gce-bucket": "b", "hydra-gce-key": "00", "hydra-gce-sweep": "calm-otter"}
 RFC1035 = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
-def order(vm: VM | None = None, image: str | None = None) -> Order:
+def order_of(vm: VM | None = None, image: str | None = None) -> Order:
     return Order("calm-otter", "my-project", vm or VM(), image, ATTRIBUTES)
 
 
 def candidate(vm: VM) -> Candidate:
-    return resolve(
-        VMRequest(
-            vm.gpu,
-            vm.gpu_count,
-            vm.machine_type,
-            vm.provisioning,
-            vm.zones,
-            vm.regions,
-            vm.disk_gb,
-            vm.disk_type,
-            vm.external_ip,
-            vm.reservation,
-        )
-    )[0]
+    return resolve(vm_request(vm))[0]
 
 
 def body(vm: VM, image: str | None = None) -> dict[str, Any]:
-    return order(vm, image).body(3, 1, candidate(vm))
+    return order_of(vm, image).body(3, 1, candidate(vm))
 
 
 def against_schema(body: dict[str, Any]) -> list[str]:
@@ -54,28 +50,53 @@ def against_schema(body: dict[str, Any]) -> list[str]:
     return [found for found in violations("POST", path, body, 200, {}) if "request" in found]
 
 
+@pytest.fixture
+def cloud(tmp_path: Path) -> Cloud:
+    """An embedded Compute Engine that answers nobody and makes no VM."""
+
+    def no_machine(directory: Path) -> Machine:
+        raise AssertionError(directory)
+
+    store = Store(tmp_path / "state.db")
+    return Cloud(store, Host(2, 8 << 30), tmp_path, no_machine, {}, lambda: 1_800_000_000.0, Random(0))
+
+
+def _embedded_has(surroundings: dict[str, Any]) -> bool:
+    """Whether nothing is named that only a real project would have, nor in letters that it does not take."""
+    return not {"network", "image", "labels"} & set(surroundings)
+
+
 MACHINES: list[dict[str, Any]] = [
     {},
     {"machine_type": "n2-custom-6-20480-ext"},
+    {"machine_type": "t2a-standard-4"},
+    {"machine_type": "c4a-standard-8", "provisioning": "spot"},
+    {"machine_type": "c3-standard-8-lssd"},
+    {"machine_type": "n2-standard-16", "local_ssds": 4, "reservation": "mine"},
     {"gpu": "T4", "gpu_count": 2},
-    {"gpu": "L4", "provisioning": "spot"},
-    {"gpu": "A100", "provisioning": "flex_start"},
-    {"gpu": "A100-80GB", "provisioning": "reservation", "reservation": "mine"},
+    {"gpu": "T4", "machine_type": "custom-6-20480", "local_ssds": 1},
+    {"gpu": "L4", "provisioning": "spot", "local_ssds": 1},
+    {"gpu": "A100", "provisioning": "flex_start", "queue_minutes": 1.5},
+    {"gpu": "A100-80GB", "provisioning": "reservation", "reservation": "projects/other/reservations/mine"},
     {"gpu": "H100", "provisioning": "spot", "disk_gb": 500},
+    {"gpu": "H200", "provisioning": "flex_start", "max_run_hours": 168},
+    {"gpu": "B200", "provisioning": "spot"},
+    {"gpu": "RTX-PRO-6000"},
     {"gpu": "V100", "provisioning": "spot_else_standard"},
 ]
 SURROUNDINGS: list[dict[str, Any]] = [
     {},
     {"network": "lab", "subnetwork": "lab-west", "external_ip": False},
+    {"network": "host-project/shared", "subnetwork": "host-project/shared-part"},
     {
-        "labels": {"team": "vision"},
-        "metadata": {"enable-oslogin": "TRUE", "ünï": "✓"},
+        "labels": {"team": "vision", "größe": "klein"},
+        "metadata": {"enable-oslogin": "TRUE"},
         "tags": ["train"],
         "service_account": "trainer@my-project.iam.gserviceaccount.com",
         "scopes": ["https://www.googleapis.com/auth/devstorage.read_write"],
-        "max_run_hours": 0.5,
     },
-    {"image": "my-project/trained", "disk_type": "pd-ssd", "zones": ["us-central1-*"]},
+    {"image": "my-project/trained", "disk_gb": 100, "zones": ["*-a", "*-b", "*-c"]},
+    {"vtpm": False, "integrity_monitoring": False, "container": "python:3.11-slim"},
     {
         "instance": {
             "shieldedInstanceConfig": {"enableSecureBoot": True},
@@ -90,14 +111,27 @@ SURROUNDINGS: list[dict[str, Any]] = [
 def test_every_request_is_valid_by_googles_own_schema(
     machine: dict[str, Any], surroundings: dict[str, Any]
 ) -> None:
-    if "disk_type" in surroundings and machine.get("gpu") == "H100":
-        surroundings = {**surroundings, "disk_type": None}
-    asked = body(VM(**machine, **surroundings))
+    asked = body(VM(**{**machine, **surroundings}))
     assert against_schema(asked) == []
     message = to_message(asked)
     sent = MessageToDict(type(message).pb(message))
     assert sent["name"] == "hg-calm-otter-3"
     assert sent["scheduling"] == asked["scheduling"]  # nothing is lost on the way into Google's client
+    assert sent.get("params") == asked.get("params")
+    assert sent["disks"] == asked["disks"]
+
+
+@pytest.mark.parametrize("surroundings", [one for one in SURROUNDINGS if _embedded_has(one)])
+@pytest.mark.parametrize("machine", MACHINES)
+def test_every_request_passes_the_checks_of_the_embedded_compute_engine(
+    machine: dict[str, Any], surroundings: dict[str, Any], cloud: Cloud
+) -> None:
+    vm = VM(**{**machine, **surroundings})
+    place = candidate(vm)
+    asked = order_of(vm).body(3, 1, place)
+    draft = draft_instance(cloud, "my-project", place.zone, asked)
+    assert draft.instance.body["scheduling"]["instanceTerminationAction"] == "DELETE"
+    assert [disk.body["labels"][SWEEP_LABEL] for disk in draft.disks] == ["calm-otter"]
 
 
 @pytest.mark.parametrize(
@@ -137,7 +171,7 @@ def test_fields_of_the_users_own_are_merged_over_ours() -> None:
 
 def test_every_vm_carries_its_own_end() -> None:
     for machine in MACHINES:
-        scheduling = body(VM(**machine, max_run_hours=1.5))["scheduling"]
+        scheduling = body(VM(**{**machine, "max_run_hours": 1.5}))["scheduling"]
         assert scheduling["maxRunDuration"] == {"seconds": "5400"}
         assert scheduling["instanceTerminationAction"] == "DELETE"
         assert scheduling["automaticRestart"] is False
@@ -166,13 +200,67 @@ def test_gpus_are_attached_only_where_the_machine_does_not_bring_them() -> None:
     assert "guestAccelerators" not in body(VM(gpu="A100"))
 
 
-def test_a_reservation_is_named_and_flex_start_uses_none() -> None:
-    bound = body(VM(gpu="A100", provisioning="reservation", reservation="mine"))["reservationAffinity"]
-    assert bound["consumeReservationType"] == "SPECIFIC_RESERVATION"
-    assert bound["values"] == ["mine"]
-    flexible = body(VM(gpu="A100", provisioning="flex_start"))["reservationAffinity"]
-    assert flexible == {"consumeReservationType": "NO_RESERVATION"}
+@pytest.mark.parametrize(
+    "provisioning, model", [("reservation", "RESERVATION_BOUND"), ("standard", "STANDARD")]
+)
+def test_a_reservation_is_named_whether_the_vm_is_bound_to_it_or_only_uses_it(
+    provisioning: str, model: str
+) -> None:
+    asked = body(VM(gpu="A100", provisioning=provisioning, reservation="mine"))
+    assert asked["scheduling"]["provisioningModel"] == model
+    assert asked["reservationAffinity"] == {
+        "consumeReservationType": "SPECIFIC_RESERVATION",
+        "key": "compute.googleapis.com/reservation-name",
+        "values": ["mine"],
+    }
     assert "reservationAffinity" not in body(VM())
+
+
+def test_flex_start_waits_in_the_queue_as_long_as_is_said_and_uses_no_reservation() -> None:
+    asked = body(VM(gpu="A100", provisioning="flex_start", queue_minutes=30, max_run_hours=168))
+    assert asked["params"] == {"requestValidForDuration": {"seconds": "1800"}}
+    assert asked["reservationAffinity"] == {"consumeReservationType": "NO_RESERVATION"}
+    assert asked["scheduling"]["maxRunDuration"] == {"seconds": "604800"}
+    assert "params" not in body(VM(gpu="A100", provisioning="spot"))
+
+
+def test_local_ssds_that_are_chosen_are_attached_and_those_that_a_type_brings_are_not() -> None:
+    disks = body(VM(machine_type="n2-standard-4", local_ssds=2, zones=["us-central1-a"]))["disks"]
+    assert disks[0]["boot"] is True
+    assert disks[1:] == 2 * [
+        {
+            "type": "SCRATCH",
+            "interface": "NVME",
+            "autoDelete": True,
+            "initializeParams": {"diskType": "zones/us-central1-a/diskTypes/local-ssd"},
+        }
+    ]
+    assert len(body(VM(machine_type="c3-standard-8-lssd"))["disks"]) == 1
+
+
+def test_a_disk_carries_the_labels_by_which_it_is_found_when_its_vm_is_gone() -> None:
+    (disk,) = body(VM(labels={"team": "vision"}))["disks"]
+    assert disk["initializeParams"]["labels"] == {
+        "team": "vision", SWEEP_LABEL: "calm-otter", JOB_LABEL: "3",
+    }  # fmt: skip
+    assert disk["autoDelete"] is True
+
+
+def test_a_shielded_vm_is_asked_for_only_where_it_differs_from_googles_defaults() -> None:
+    assert "shieldedInstanceConfig" not in body(VM())
+    assert body(VM(secure_boot=True))["shieldedInstanceConfig"] == {
+        "enableSecureBoot": True, "enableVtpm": True, "enableIntegrityMonitoring": True,
+    }  # fmt: skip
+
+
+def test_the_agent_learns_which_container_the_program_runs_in() -> None:
+    def attributes(vm: VM) -> dict[str, str]:
+        identity = Identity(SweepNames("calm-otter"), b"k" * 32, 0.0)
+        sent = Sent(Placement("code", "/p"), [], "environment", "launcher")
+        return order(Settings(vm=vm), "my-project", None, "b", identity, sent).attributes
+
+    assert attributes(VM(container="python:3.11-slim"))["hydra-gce-container"] == "python:3.11-slim"
+    assert "hydra-gce-container" not in attributes(VM())
 
 
 @pytest.mark.parametrize(
@@ -180,6 +268,8 @@ def test_a_reservation_is_named_and_flex_start_uses_none() -> None:
     [
         (VM(), None, "debian-cloud"),
         (VM(gpu="T4"), None, "deeplearning-platform-release"),
+        (VM(machine_type="t2a-standard-4"), None, "family/debian-12-arm64"),
+        (VM(machine_type="c4a-standard-4"), None, "family/debian-12-arm64"),
         (VM(gpu="T4"), "projects/p/global/images/python", "projects/p/global/images/python"),
         (VM(image="mine"), "projects/p/global/images/python", "global/images/mine"),
         (VM(image="p/fam"), None, "projects/p/global/images/family/fam"),
@@ -190,6 +280,26 @@ def test_the_image_is_the_one_named_or_one_that_has_what_the_machine_needs(
     vm: VM, own: str | None, expected: str
 ) -> None:
     assert expected in body(vm, own)["disks"][0]["initializeParams"]["sourceImage"]
+
+
+@pytest.mark.parametrize(
+    "vm, network, subnetwork",
+    [
+        (VM(network="lab"), "global/networks/lab", None),
+        (VM(network="host/lab"), "projects/host/global/networks/lab", None),
+        (VM(network="projects/host/global/networks/lab"), "projects/host/global/networks/lab", None),
+        (VM(subnetwork="host/west"), None, "projects/host/regions/us-west1/subnetworks/west"),
+        (
+            VM(subnetwork="projects/host/regions/us-west1/subnetworks/west"),
+            None,
+            "projects/host/regions/us-west1/subnetworks/west",
+        ),
+    ],
+)
+def test_a_network_may_be_another_projects(vm: VM, network: str | None, subnetwork: str | None) -> None:
+    vm.zones = ["us-west1-b"]
+    (interface,) = body(vm)["networkInterfaces"]
+    assert (interface.get("network"), interface.get("subnetwork")) == (network, subnetwork)
 
 
 def test_a_subnetwork_alone_tells_its_network() -> None:
@@ -225,10 +335,10 @@ def test_names_of_vms_are_valid_and_belong_to_one_attempt(seed: int, num: int, a
 
 @given(st.integers(0, 99), st.integers(1, 9), st.integers(0, 10**10))
 def test_a_request_sent_again_is_known_by_its_id(num: int, attempt: int, round_: int) -> None:
-    asked = order()
+    asked = order_of()
     first = asked.request_id(num, attempt, "us-central1-a", round_)
     assert uuid.UUID(first).int != 0
-    assert order().request_id(num, attempt, "us-central1-a", round_) == first
+    assert order_of().request_id(num, attempt, "us-central1-a", round_) == first
     others = [
         asked.request_id(num + 1, attempt, "us-central1-a", round_),
         asked.request_id(num, attempt + 1, "us-central1-a", round_),

@@ -225,8 +225,8 @@ def _shielded(vm: VM) -> Iterator[str]:
     if vm.secure_boot and gpu and vm.image is None:
         # Learnt by others too: https://github.com/hail-is/hail/pull/15071
         yield (
-            "vm.secure_boot=true: the default image for GPUs has an NVIDIA driver that is not signed, and Secure Boot does"
-            " not load it. Say vm.secure_boot=false, or vm.image=<an image whose driver is signed>."
+            "vm.secure_boot=true: the default image for GPUs has an NVIDIA driver without a signature, and Secure Boot"
+            " does not load it. Say vm.secure_boot=false, or vm.image=<an image whose driver is signed>."
         )
 
 
