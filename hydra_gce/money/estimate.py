@@ -78,18 +78,26 @@ def before(candidates: Sequence[Candidate], points: int, settings: Settings) -> 
 
 
 def outlook(ledger: Ledger, jobs: Collection[int], finished: Collection[int], now: float) -> Outlook | None:
-    """What a sweep will come to, if each job that is left costs what the median of the finished ones did.
+    """What a sweep will come to, if each job that is left takes as long as the median of the finished ones.
 
-    A job that runs has had a part of that already; one that has cost more is taken to be about to end. None while no
-    finished job has cost anything.
+    A job that runs has had a part of its time already, and goes on at the price of the VM that it has; one that has
+    taken longer is thought to be about to end. None while no finished job has had a VM.
     """
-    bills = {num: ledger.bill(num, now)[0] for num in jobs}
-    known = [bills[num] for num in jobs if num in finished and bills[num]]
-    if not known:
+    known = [ledger.bill(num, now) for num in jobs if num in finished]
+    if not any(seconds for _, seconds in known):
         return None
-    typical = median(known)
-    more = sum((max(Decimal(0), typical - bills[num]) for num in jobs if num not in finished), Decimal(0))
-    return Outlook(ledger.spent(now), rounded(more))
+    dollars, seconds = median(cost for cost, _ in known), median(time for _, time in known)
+    left = (_left(ledger, num, now, dollars, seconds) for num in jobs if num not in finished)
+    return Outlook(ledger.spent(now), rounded(sum(left, Decimal(0))))
+
+
+def _left(ledger: Ledger, num: int, now: float, dollars: Decimal, seconds: float) -> Decimal:
+    """What a job will still cost, where others took so many dollars and seconds."""
+    attempts = ledger.attempts(num, now)
+    if not attempts:
+        return dollars
+    had = sum(one.seconds for one in attempts)
+    return attempts[-1].hourly * Decimal(max(0.0, seconds - had)) / 3600
 
 
 def _by_the_hour(candidates: Sequence[Candidate], points: int, settings: Settings) -> str:
@@ -97,11 +105,12 @@ def _by_the_hour(candidates: Sequence[Candidate], points: int, settings: Setting
     vms = min(points, settings.max_vms or points)
     hours = Decimal(str(settings.vm.max_run_hours))
     most = Span.of(candidates, vms * hours).most
+    rate = f"{hourly}/h{'' if vms == 1 else ' each'} {hourly.where}"
     limit = _limit(settings)
     if limit is not None and limit <= most:
-        return f"{hourly}/h each {hourly.where}, at most {_amount(limit)} (budget_usd)"
+        return f"{rate}, at most {_amount(limit)} (budget_usd)"
     whose = "" if vms == 1 else f"all {vms} "
-    return f"{hourly}/h each {hourly.where}, {whose}at most {_amount(most)} in {hours:f} h"
+    return f"{rate}, {whose}at most {_amount(most)} in {settings.vm.max_run_hours:g} h"
 
 
 def _beside_budget(span: Span, settings: Settings) -> str:
