@@ -1,4 +1,4 @@
-"""Zones that are sold out, quotas that are small: what exists counts, and what is refused is told as Google tells it."""
+"""Zones that are sold out, quotas that are small: what exists counts, and refusals read like Google's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,12 @@ from typing import Any
 import pytest
 from google.cloud import compute_v1
 
+from hydra_gce.local.chaos.day import BadDay
+from hydra_gce.local.chaos.draws import Rule
+from hydra_gce.local.chaos.scenario import read
+from hydra_gce.local.chaos.stock import Kind, sold_out
 from hydra_gce.local.host import Host
-from hydra_gce.local.server import Server
+from hydra_gce.local.store import Store
 from tests.local.chaos.weather import bring, happened, running
 from tests.local.embedded import PROJECT, ZONE, Embedded, instance
 from tests.local.fake_machine import FakeMachines
@@ -43,12 +47,10 @@ def test_a_sold_out_zone_says_so_and_leaves_nothing(cloud: Embedded) -> None:
     assert happened(cloud, "stock") == [1]
 
 
-@pytest.mark.parametrize(
-    "asked", [SPOT, {**WITH_T4, "machine_type": f"zones/{ZONE}/machineTypes/n1-standard-1"}]
-)
-def test_spot_and_gpus_are_refused_with_details(cloud: Embedded, asked: dict[str, Any]) -> None:
+@pytest.mark.parametrize(("machine", "asked"), [("e2-micro", SPOT), ("n1-standard-1", WITH_T4)])
+def test_spot_and_gpus_are_refused_with_details(cloud: Embedded, machine: str, asked: dict[str, Any]) -> None:
     bring(cloud, {"stock": [{"zones": "us-*"}]})
-    (error,) = cloud.insert("vm", **asked).error.errors
+    (error,) = cloud.insert("vm", machine, **asked).error.errors
     assert error.code == DETAILED
     assert error.message.endswith("(state:STOCKOUT, sub-state:STOCKOUT, resource type:compute)'.")
     assert error.error_details[2].error_info.metadatas["zonesAvailable"] == ""
@@ -78,21 +80,17 @@ def test_the_first_entry_that_fits_decides(cloud: Embedded) -> None:
     assert happened(cloud, "stock") == [1, 1, 1]
 
 
-def test_stock_comes_and_goes_with_time(tmp_path: Path, machines: FakeMachines) -> None:
-    (tmp_path / "local").mkdir()
-    cloud = Embedded(tmp_path / "local", machines)
-    try:
-        bring(cloud, {"stock": [{"until_s": 60}, {"vms": 1, "from_s": 60, "until_s": 120}]})
-        later = at(cloud.server)
-        assert cloud.codes(cloud.insert("a")) == [PLAIN]
-        later(60)
-        assert not cloud.codes(cloud.insert("a"))
-        assert cloud.codes(cloud.insert("b")) == [PLAIN]
-        later(120)
-        assert not cloud.codes(cloud.insert("b"))
-        assert happened(cloud, "stock") == [1, 1]
-    finally:
-        cloud.close()
+def test_stock_comes_and_goes_with_time(tmp_path: Path) -> None:
+    scenario = read({"stock": [{"until_s": 60}, {"vms": 1, "from_s": 60, "until_s": 120}]})
+    now = 1000.0
+    day = BadDay(scenario, now, Store(tmp_path / "state.sqlite"), lambda: now)
+    vm = Kind(ZONE, ("e2-micro",), "STANDARD")
+    assert sold_out(day, vm, []) == Rule("stock", 0)
+    now += 60
+    assert sold_out(day, vm, []) is None
+    assert sold_out(day, vm, [vm]) == Rule("stock", 1)
+    now += 60
+    assert sold_out(day, vm, [vm]) is None
 
 
 def test_the_host_is_no_larger_than_it_is(tmp_path: Path, machines: FakeMachines) -> None:
@@ -128,7 +126,7 @@ def test_a_projects_quota_reaches_every_region(cloud: Embedded) -> None:
 
 def test_disks_have_a_quota(cloud: Embedded) -> None:
     bring(cloud, {"quotas": [{"region": "us-central1", "metric": "SSD_TOTAL_GB", "limit": 45}]})
-    ssd = {"disks": [boot_disk("pd-balanced", 20)]}
+    ssd: dict[str, Any] = {"disks": [boot_disk("pd-balanced", 20)]}
     assert not cloud.codes(cloud.insert("a", **ssd))
     assert not cloud.codes(cloud.insert("b", **ssd))
     assert cloud.codes(cloud.insert("c", **ssd)) == ["QUOTA_EXCEEDED"]
@@ -161,17 +159,3 @@ def boot_disk(kind: str, size_gb: int) -> compute_v1.AttachedDisk:
     disk.initialize_params.disk_size_gb = size_gb
     disk.initialize_params.disk_type = f"zones/{ZONE}/diskTypes/{kind}"
     return disk
-
-
-def at(server: Server) -> Any:
-    """Set the scenario's clock: so many seconds after it began."""
-    day = server.cloud.bad_day
-    assert day is not None
-    now = day.began
-    day._clock = lambda: now
-
-    def set_to(elapsed_s: float) -> None:
-        assert day is not None
-        day._clock = lambda: now + elapsed_s
-
-    return set_to
