@@ -89,7 +89,7 @@ def default_for(shape: Shape, has_gpu: bool) -> str:
 
 def check(named: str | None, disk_gb: int | None, shape: Shape, has_gpu: bool) -> None:
     """ConfigError where the image is not for this machine, or known to be larger than its disk."""
-    image = link(named) if named else default_for(shape, has_gpu)
+    image = default_for(shape, has_gpu) if named is None else link(named)
     match = _LINK.fullmatch(image)
     assert match is not None, image
     project, name = match["project"], match["name"]
@@ -97,13 +97,13 @@ def check(named: str | None, disk_gb: int | None, shape: Shape, has_gpu: bool) -
         return
     least = LEAST_GB[project]
     if disk_gb is not None and disk_gb < least:
-        default = "" if named else " (the default with GPUs; vm.image names another)"
+        default = "" if named is not None else " (the default with GPUs; vm.image names another)"
         raise ConfigError(
             f"{DISK_GB}: images of {project}{default} have {least} GB or more, the disk has {disk_gb}. "
             f"The nearest is vm.disk_gb={least}."
         )
     for_arm = "arm64" in name
-    if named and for_arm != (shape.architecture == "ARM64"):
+    if named is not None and for_arm != (shape.architecture == "ARM64"):
         families = [
             f"{owner}/{family}" for family, owner in FAMILIES.items() if ("arm64" in family) != for_arm
         ]

@@ -63,7 +63,8 @@ def instance(
 
 
 def _boot_disk(vm: VM, candidate: Candidate, image: str | None, labels: Mapping[str, str]) -> Json:
-    source = link(vm.image) if vm.image else image or default_for(candidate.shape, candidate.has_gpu)
+    default = image or default_for(candidate.shape, candidate.has_gpu)
+    source = default if vm.image is None else link(vm.image)
     return {
         "boot": True,
         "autoDelete": True,

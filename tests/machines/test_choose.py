@@ -9,7 +9,14 @@ import pytest
 
 from hydra_gce import catalog
 from hydra_gce.errors import ConfigError
-from hydra_gce.machines import DEFAULT_MACHINE_TYPE, ProvisioningModel, VMRequest, offers, resolve
+from hydra_gce.machines import (
+    DEFAULT_MACHINE_TYPE,
+    ProvisioningModel,
+    VMRequest,
+    contradictions,
+    offers,
+    resolve,
+)
 
 
 def refusal(request: VMRequest) -> str:
@@ -134,6 +141,34 @@ def test_gpus_are_only_looked_for_in_zones_that_have_them() -> None:
             "hydra.launcher.vm.disk_gb: a boot disk has 10 to 65536 GB, not 5. The nearest is vm.disk_gb=10.",
         ),
         (
+            VMRequest(disk_gb=0),
+            "hydra.launcher.vm.disk_gb: a boot disk has 10 to 65536 GB, not 0. The nearest is vm.disk_gb=10.",
+        ),
+        (
+            VMRequest(zones=["us-central1-a", "us-central1-b", "us-central1-a"]),
+            "hydra.launcher.vm.zones: us-central1-a is named more than once. Leave the others out.",
+        ),
+        (
+            VMRequest(zones="us-central1-a"),
+            "hydra.launcher.vm.zones: 'us-central1-a' is not a list; write [us-central1-a].",
+        ),
+        (
+            VMRequest(subnetwork="projects/h/regions/us-west1/subnetworks/lab", regions=["europe-west4"]),
+            "hydra.launcher.vm.subnetwork: it lies in us-west1, and vm.zones and vm.regions allow "
+            "europe-west4-a, europe-west4-b, europe-west4-c only. Say vm.regions=[us-west1], or take a subnetwork "
+            "there.",
+        ),
+        (
+            VMRequest(subnetwork="regions/us-west9/subnetworks/lab"),
+            "hydra.launcher.vm.subnetwork: there is no region 'us-west9'. The nearest are us-west1, us-west2 or "
+            "us-west3.",
+        ),
+        (
+            VMRequest(gpu_count=2),
+            "hydra.launcher.vm.gpu_count: 2 GPUs of which kind? e2-standard-4 brings none. Say vm.gpu=T4, for one, or "
+            "leave vm.gpu_count out.",
+        ),
+        (
             VMRequest(disk_type="pd-sdd"),
             "hydra.launcher.vm.disk_type: 'pd-sdd' is none of pd-standard, pd-balanced, pd-ssd, "
             "hyperdisk-balanced. Did you mean pd-ssd?",
@@ -152,6 +187,35 @@ def test_gpus_are_only_looked_for_in_zones_that_have_them() -> None:
 )
 def test_what_cannot_be_is_refused_with_the_nearest_that_works(request_: VMRequest, message: str) -> None:
     assert refusal(request_) == message
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    lines = refusal(
+        VMRequest(
+            gpu="T4",
+            provisioning="reservation",
+            disk_gb=1,
+            disk_type="pd-sdd",
+            local_ssds=9,
+            zones=["mars-*"],
+        )
+    ).splitlines()
+    assert [line.split(":")[0].removeprefix("hydra.launcher.vm.") for line in lines] == [
+        "provisioning", "zones", "disk_gb", "local_ssds",
+    ]  # fmt: skip
+
+
+def test_what_is_refused_is_what_contradicts_and_nothing_else() -> None:
+    assert contradictions(VMRequest(gpu="T4")) == []
+    assert (
+        contradictions(VMRequest(gpu="T5", disk_gb=0)) == refusal(VMRequest(gpu="T5", disk_gb=0)).splitlines()
+    )
+
+
+def test_a_subnetwork_with_a_region_keeps_the_vm_there() -> None:
+    there = resolve(VMRequest(subnetwork="projects/host/regions/us-west1/subnetworks/lab"))
+    assert {candidate.region for candidate in there} == {"us-west1"}
+    assert len({candidate.region for candidate in resolve(VMRequest(subnetwork="lab"))}) > 1
 
 
 @pytest.mark.parametrize("wild", ["eu-*", "europe-westt*"])
