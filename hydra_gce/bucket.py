@@ -80,6 +80,10 @@ class SweepNames:
         """The files that MLflow's journal points to, as a prefix."""
         return f"{self.job(num)}artifacts/"
 
+    def console(self, instance: str) -> str:
+        """The end of the serial console of a VM that fell silent."""
+        return f"{self.prefix}console/{instance}"
+
     def boot(self, instance: str) -> str:
         """What a VM wrote that could not start its agent."""
         return f"{self.prefix}boot/{instance}"
@@ -236,10 +240,10 @@ def _is_whole(blob: storage.Blob, blocks: Iterable[bytes]) -> bool:
 
     if not blob.crc32c:
         return True
-    checksum = google_crc32c.Checksum()
+    checksum = 0
     for block in blocks:
-        checksum.update(block)
-    return bool(base64.b64encode(checksum.digest()).decode() == blob.crc32c)
+        checksum = google_crc32c.extend(checksum, block)
+    return bool(base64.b64encode(checksum.to_bytes(4, "big")).decode() == blob.crc32c)
 
 
 def _entry(blob: storage.Blob) -> Entry:

@@ -49,6 +49,12 @@ def take(bucket: Bucket, names: SweepNames, num: int, instance: str) -> Claim | 
     return _replace(bucket, names, Claim(num, attempt, instance, "held", generation))
 
 
+def is_held(bucket: Bucket, names: SweepNames, held: Claim) -> bool:
+    """Whether the claim is as ``held`` says still: one small request."""
+    found = bucket.find(names.claim(held.num))
+    return found is not None and found.generation == held.generation
+
+
 def release(bucket: Bucket, names: SweepNames, held: Claim) -> Claim | None:
     """Gives a held job back for the next attempt; None if the claim is no longer what ``held`` says."""
     return _replace(bucket, names, Claim(held.num, held.attempt, held.instance, "released", held.generation))

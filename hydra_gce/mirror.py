@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import errno
 import itertools
+import math
 import os
 import re
 import stat
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +29,7 @@ _PARALLEL = 4
 _TRIES = 3
 _UNFIT_FOR_OBJECTS = re.compile(r"[^\w.,=/-]", re.ASCII)
 _SHOWN = 200
+_LOOK_UP_S = 0.2
 _CANNOT_WRITE = {
     errno.EACCES,
     errno.EDQUOT,
@@ -64,6 +66,14 @@ class Manifest:
     directories: list[str]
 
 
+@dataclass(frozen=True)
+class _Sending:
+    """A file on its way, as it was when it set out: size, time, and its entry to come."""
+
+    state: tuple[int, int]
+    entry: Future[MirroredFile | None]
+
+
 class Mirror:
     """Sends one attempt's directory to the bucket, again and again. Not for use by several threads at once."""
 
@@ -87,34 +97,79 @@ class Mirror:
         self._files: dict[str, MirroredFile] = dict(start.files) if start else {}
         self._directories: list[str] = list(start.directories) if start else []
         self._versions = itertools.count(1)
+        self._sending: dict[str, _Sending] = {}
+        self._unread: set[str] = set()
         self._written = False
 
-    def sync(self) -> None:
-        """Brings the bucket up to date; afterwards the manifest describes the directory as it is now."""
-        paths = {path.relative_to(self._directory).as_posix(): path for path in _files(self._directory)}
+    def sync(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
+        """Brings the bucket up to date; afterwards the manifest describes the directory as it is now.
+
+        ``left_s`` says how many seconds are left for it, and is asked again and again. Where they are too few, the
+        manifest describes the directory as it was a moment ago, and the answer is False: what has changed since the
+        last sync is sent in the order in which it was written, so that what points to another file (a checkpoint's
+        name, an index) is never there without it.
+        """
+        found = _states(self._directory)
         directories = sorted(
             path.relative_to(self._directory).as_posix() for path in _directories(self._directory)
         )
-        with ThreadPoolExecutor(_PARALLEL) as pool:
-            sent = dict(zip(paths, pool.map(self._send, paths, paths.values()), strict=True))
-        files = {name: entry for name, entry in sent.items() if entry is not None}
+        files, whole = self._send_all(found, left_s)
+        if not whole:  # a file that was deleted may be what an older one points to
+            files = {**self._files, **files}
+            directories = sorted({*self._directories, *directories})
         if self._written and files == self._files and directories == self._directories:
-            return
-        superseded = {entry.object for entry in self._files.values()} - {
-            entry.object for entry in files.values()
-        }
+            return whole
+        in_use = {entry.object for entry in files.values()}
+        own = self._names.output(self._num, self._attempt)
+        # A former attempt's objects stay: its manifest is still read.
+        before = {entry.object for entry in self._files.values() if entry.object.startswith(own)}
+        self._unread = (self._unread | before) - in_use
         header = {"files": {name: asdict(entry) for name, entry in files.items()}, "directories": directories}
         purpose = f"{self._names.sweep}/{self._num}/{self._attempt}/output"
         self._bucket.write(
             _manifest_name(self._names, self._num, self._attempt), seal(self._key, purpose, header)
         )
         self._files, self._directories, self._written = files, directories, True
-        own = self._names.output(self._num, self._attempt)
-        # A former attempt's objects stay: its manifest is still read.
-        unread = [name for name in superseded if name.startswith(own)]
-        if unread and self._is_held():
-            for name in unread:
+        if whole and self._unread and self._is_held():
+            for name in self._unread:
                 self._bucket.delete(name)
+            self._unread = set()
+        return whole
+
+    def _send_all(
+        self, found: dict[str, tuple[int, int]], left_s: Callable[[], float]
+    ) -> tuple[dict[str, MirroredFile], bool]:
+        """The entries of those that were sent in time: all, or the first that were written."""
+        sent: dict[str, MirroredFile] = {}
+        pool = ThreadPoolExecutor(_PARALLEL)
+        try:
+            # What the sync before had begun is not begun again.
+            going = [
+                (name, self._begin(pool, name, found[name]))
+                for name in sorted(found, key=lambda n: found[n][1])
+            ]
+            for name, future in going:
+                while not future.done():
+                    if left_s() <= 0:
+                        return sent, False
+                    wait([future], min(_LOOK_UP_S, max(0.0, left_s())))
+                entry = future.result()
+                if entry is not None:
+                    sent[name] = entry
+            self._sending.clear()
+            return sent, True
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(
+        self, pool: ThreadPoolExecutor, name: str, state: tuple[int, int]
+    ) -> Future[MirroredFile | None]:
+        known = self._sending.get(name)
+        if known is not None and known.state == state and not _came_to_nothing(known.entry):
+            return known.entry
+        future = pool.submit(self._send, name, self._directory / name)
+        self._sending[name] = _Sending(state, future)
+        return future
 
     def _is_held(self) -> bool:
         """Whether the job is this attempt's still.
@@ -141,6 +196,10 @@ class Mirror:
                 after = path.lstat()
             except FileNotFoundError:
                 return None
+            except ValueError:  # Google's client, of a file that has become shorter meanwhile
+                if path.lstat().st_size >= before.st_size:
+                    raise
+                continue
             if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
                 return MirroredFile(target, before.st_size, before.st_mtime_ns, mode, generation=generation)
             self._bucket.delete(target)
@@ -259,6 +318,22 @@ def _check_way(folder: Path, directory: Path) -> None:
 
 def _manifest_name(names: SweepNames, num: int, attempt: int) -> str:
     return f"{names.output(num, attempt)}manifest"
+
+
+def _came_to_nothing(future: Future[MirroredFile | None]) -> bool:
+    return future.cancelled() or (future.done() and future.exception() is not None)
+
+
+def _states(directory: Path) -> dict[str, tuple[int, int]]:
+    """Size and time of each file, by its path in the directory."""
+    found: dict[str, tuple[int, int]] = {}
+    for path in _files(directory):
+        try:
+            state = path.lstat()
+        except FileNotFoundError:
+            continue
+        found[path.relative_to(directory).as_posix()] = (state.st_size, state.st_mtime_ns)
+    return found
 
 
 def _files(directory: Path) -> Iterator[Path]:

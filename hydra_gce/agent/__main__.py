@@ -6,57 +6,74 @@ Started by ``bootstrap`` in the VM's Python environment. Everything that it has 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
-import signal
 import sys
 import tempfile
-import threading
 import time
 import traceback
-import urllib.error
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra_gce import claims
-from hydra_gce.agent.attempt import Attempt, write_status
-from hydra_gce.agent.instance import Instance, metadata
+from hydra_gce.agent import notices
+from hydra_gce.agent.attempt import Attempt, Lost
+from hydra_gce.agent.departure import Cause, Departure
+from hydra_gce.agent.instance import CannotDelete, Instance
+from hydra_gce.agent.lasting_bucket import LastingBucket, OutOfTime
+from hydra_gce.agent.pulse import StatusLine
+from hydra_gce.agent.record import VMRecord, booted_at
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
-from hydra_gce.errors import BucketError
 from hydra_gce.jobs import Failure, JobResult, JobState, JobStatus, seal_result, unseal_spec
+
+if TYPE_CHECKING:
+    from google.cloud import storage
 
 log = logging.getLogger("hydra_gce.agent")
 
+# The startup script then powers the VM off.
+CANNOT_DELETE = 76
 _IDLE_POLL_S = 1.0
+_QUICK_S = 8.0
 
 
 class Agent:
     """Works for one sweep on one VM."""
 
-    def __init__(self, instance: Instance, bucket: Bucket, scratch: Path) -> None:
+    def __init__(
+        self, instance: Instance, bucket: storage.Bucket, scratch: Path, departure: Departure
+    ) -> None:
         attributes = instance.attributes
         self._instance = instance
-        self._bucket = bucket
+        self._bucket = LastingBucket(bucket, departure)
+        self._quick_bucket = Bucket(bucket, try_for_s=lambda: _QUICK_S)
         self._names = SweepNames(attributes["hydra-gce-sweep"])
         self._key = bytes.fromhex(attributes["hydra-gce-key"])
         self._own_job = int(attributes["hydra-gce-job"])
         self._any_job = attributes.get("hydra-gce-any-job") == "true"
         self._keep_warm_s = float(attributes.get("hydra-gce-keep-warm-s", "0"))
         self._scratch = scratch
-        self.leave = threading.Event()
+        self.departure = departure
 
     def work(self) -> None:
-        """Takes jobs until there is none for it, or its VM is taken back."""
+        """Takes jobs until there is none for it, its VM is taken back, or one was given to another VM."""
         idle_since = time.monotonic()
-        while not self.leave.is_set():
-            claim = self._next()
-            if claim is not None:
-                self._do(claim)
-                idle_since = time.monotonic()
-            elif not self._any_job or time.monotonic() - idle_since >= self._keep_warm_s:
-                return
-            else:
-                self.leave.wait(_IDLE_POLL_S)
+        try:
+            while not self.departure.is_announced():
+                claim = self._next()
+                if claim is not None:
+                    self._do(claim)
+                    idle_since = time.monotonic()
+                elif not self._any_job or time.monotonic() - idle_since >= self._keep_warm_s:
+                    return
+                else:
+                    self.departure.wait(_IDLE_POLL_S)
+        except Lost:
+            log.warning("this VM was given up, and does no more")
+        except OutOfTime as error:
+            log.warning("%s", error)
 
     def _next(self) -> Claim | None:
         """Its own job first; then, if it may, any other that nobody holds."""
@@ -72,25 +89,32 @@ class Agent:
         return None
 
     def _do(self, claim: Claim) -> None:
+        """:raises Lost: the job was given to another VM.
+        :raises OutOfTime: the VM goes before the bucket is back.
+        """
         log.info("job %d, attempt %d", claim.num, claim.attempt)
         scratch = Path(tempfile.mkdtemp(prefix=f"job-{claim.num}-", dir=self._scratch))
         started = time.time()
+        attempt: Attempt | None = None
         try:
             envelope = self._bucket.read(self._names.spec(claim.num))
             spec, program = unseal_spec(self._key, self._names.sweep, claim.num, envelope)
             attempt = Attempt(
-                self._bucket,
-                self._names,
-                self._key,
-                claim,
-                spec,
-                program,
-                self._instance.zone,
-                scratch,
-                self._scratch,
-                self.leave,
+                bucket=self._bucket,
+                quick_bucket=self._quick_bucket,
+                names=self._names,
+                key=self._key,
+                claim=claim,
+                spec=spec,
+                program=program,
+                zone=self._instance.zone,
+                scratch=scratch,
+                archives=self._scratch,
+                departure=self.departure,
             )
             result, job_return = attempt.run()
+        except (Lost, OutOfTime):
+            raise
         except Exception as error:  # ours, the disk's, the network's: the job must not hang for it
             log.exception("job %d could not be run", claim.num)
             result = JobResult(
@@ -105,13 +129,32 @@ class Agent:
                 log_tail=traceback.format_exc().splitlines()[-20:],
             )
             job_return = b""
+        last = attempt.status() if attempt else self._nothing_yet(claim, started)
         if result is None:
-            claims.release(self._bucket, self._names, claim)
+            self._release(claim, last)
         else:
-            self._finish(claim, result, job_return)
+            self._finish(claim, result, job_return, last)
         shutil.rmtree(scratch, ignore_errors=True)
 
-    def _finish(self, claim: Claim, result: JobResult, job_return: bytes) -> None:
+    def _nothing_yet(self, claim: Claim, started: float) -> JobStatus:
+        return JobStatus(
+            claim.num,
+            attempt=claim.attempt,
+            instance=claim.instance,
+            zone=self._instance.zone,
+            started=started,
+        )
+
+    def _release(self, claim: Claim, last: JobStatus) -> None:
+        """The claim first: whoever sees the status finds the job free."""
+        if claims.release(self._bucket, self._names, claim) is None:
+            raise Lost
+        cause = self.departure.cause.value if self.departure.cause else ""
+        status = replace(last, state=JobState.PREEMPTED, message=cause)
+        StatusLine(self._bucket, self._names, claim).write(status)
+        log.info("job %d is free for the next attempt: %s", claim.num, cause)
+
+    def _finish(self, claim: Claim, result: JobResult, job_return: bytes, last: JobStatus) -> None:
         """The result first, then the claim, which makes it count, then the status, which makes it seen."""
         name = self._names.result(claim.num, claim.attempt)
         self._bucket.write(name, seal_result(self._key, result, job_return))
@@ -119,48 +162,51 @@ class Agent:
             log.warning(
                 "job %d was given to another VM in the meantime; this result does not count", claim.num
             )
-            return
-        entry = self._bucket.find(self._names.status(claim.num))
-        known = JobStatus.from_metadata(entry.metadata) if entry else JobStatus(claim.num)
-        status = replace(
-            known, num=claim.num, state=result.state, attempt=claim.attempt, heartbeat=time.time()
-        )
-        write_status(self._bucket, self._names, status)
+            raise Lost
+        status = replace(last, state=result.state, heartbeat=time.time(), message="")
+        StatusLine(self._bucket, self._names, claim).write(status)
         log.info("job %d: %s", claim.num, result.state.value)
 
 
-def watch_preemption(leave: threading.Event) -> None:
-    """Sets ``leave`` when Compute Engine takes the VM back."""
-    wait = "?wait_for_change=true&timeout_sec=60"
-    while not leave.is_set():
-        try:
-            if metadata("instance/preempted").strip() == "TRUE":
-                break
-            metadata(f"instance/preempted{wait}", timeout=90)
-        except (urllib.error.URLError, OSError):
-            leave.wait(2.0)
-    leave.set()
-
-
-def main() -> None:
+def main() -> int:
+    """The exit status for the startup script."""
     logging.basicConfig(level=logging.INFO, format="hydra-gce: %(message)s", stream=sys.stdout)
+    started = time.time()
+    departure = Departure()
+    notices.heed_sigterm(departure)
+    instance = Instance.here()
+    notices.watch(departure)
+    # Google's own patience with the metadata server: it asks it for tokens.
+    os.environ.setdefault("GCE_METADATA_TIMEOUT", "30")
     from google.cloud import storage
 
-    instance = Instance.here()
-    client = storage.Client(project=instance.project)
-    bucket = Bucket(client.bucket(instance.attributes["hydra-gce-bucket"]))
-    agent = Agent(instance, bucket, Path(tempfile.mkdtemp(prefix="hydra-gce-")))
-    signal.signal(signal.SIGTERM, lambda *_: agent.leave.set())
-    threading.Thread(target=watch_preemption, args=(agent.leave,), daemon=True).start()
+    bucket = storage.Client(project=instance.project).bucket(instance.attributes["hydra-gce-bucket"])
+    record = VMRecord(Bucket(bucket, lambda: _QUICK_S), instance, started, booted_at(started))
+    record.begin()
     try:
-        agent.work()
-    except BucketError:
+        Agent(instance, bucket, Path(tempfile.mkdtemp(prefix="hydra-gce-")), departure).work()
+    except Exception:
         log.exception("the agent gives up")
-    finally:
-        if not agent.leave.is_set():
-            log.info("deleting %s", instance.name)
-            instance.delete()
+    record.end(time.time())
+    # What was announced as an end ends the VM by itself; of a maintenance it may come back, or have an hour still.
+    if departure.is_announced() and departure.cause is not Cause.MAINTENANCE:
+        return 0
+    return _delete(instance)
+
+
+def _delete(instance: Instance) -> int:
+    log.info("deleting %s", instance.name)
+    try:
+        instance.delete()
+    except CannotDelete as error:
+        log.error("this VM cannot delete itself (%s): it is powered off, and its disk stays", error)
+        return CANNOT_DELETE
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    status = main()
+    logging.shutdown()
+    sys.stdout.flush()
+    # Threads that wait for a bucket that is away must not keep the VM.
+    os._exit(status)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -69,10 +70,13 @@ class Tree:
         self._directory = directory
         self._sent: dict[Path, tuple[int, int]] = {}
 
-    def sync(self) -> None:
+    def sync(self, left_s: Callable[[], float] = lambda: math.inf) -> None:
         for path in sorted(self._directory.rglob("*")):
             if not path.is_file():
                 continue
+            if left_s() <= 0:
+                log.warning("no time is left for %s", path.name)
+                return
             state = path.stat()
             if self._sent.get(path) != (state.st_size, state.st_mtime_ns):
                 self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
@@ -95,12 +99,16 @@ class Courier:
         pause_s: float = 1.0,
         mirror_every_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
+        """``may_write`` says whether the job is this attempt's still; it is asked before each look at the directory."""
         self._mirror = mirror
         self._artifacts = Tree(bucket, names.artifacts(num), artifacts) if artifacts else None
         self._pause_s = pause_s
         self._mirror_every_s = mirror_every_s
         self._clock = clock
+        self._may_write = may_write
+        self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
         self.log = LogFile(log_file)
@@ -120,30 +128,55 @@ class Courier:
     def start(self) -> None:
         self._thread.start()
 
-    def finish(self) -> None:
-        """Stops the thread and brings everything that is left.
+    def hurry(self) -> None:
+        """From now on it looks at the output directory without a pause: the less is left to be sent at the end."""
+        self._mirror_every_s = 0.0
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Stops the thread, as soon as what it has begun is over. Nothing more is brought."""
+        self._stop.set()
+        self._wake.set()
+
+    def finish(self, left_s: Callable[[], float] = lambda: math.inf) -> None:
+        """Stops the thread and brings everything that is left, as far as the time goes.
 
         The output directory goes first: after a preemption it is what the next attempt lives on.
         """
-        self._stop.set()
-        self._thread.join()
-        self._mirror.sync()
+        self.abandon()
+        while self._thread.is_alive() and left_s() > 0:
+            self._thread.join(min(1.0, max(0.01, left_s())))
+        if self._thread.is_alive():
+            log.warning("what the job has left since the last sync stays here: the bucket does not answer")
+            return
+        if not self._may_write():
+            return
+        if not self._mirror.sync(left_s):
+            log.warning("the output directory was sent as it was a moment ago: no time is left for more")
         self._texts()
         if self._artifacts:
-            self._artifacts.sync()
+            self._artifacts.sync(left_s)
 
     def _work(self) -> None:
         mirrored = self._clock()
-        while not self._stop.wait(self._pause_s):
+        while True:
+            self._wake.wait(self._pause_s)
+            if self._stop.is_set():
+                return
+            self._wake.clear()
             try:
                 self._texts()
-                if self._clock() - mirrored >= self._mirror_every_s:
-                    self._mirror.sync()
+                if self._clock() - mirrored >= self._mirror_every_s and self._may_write():
+                    self._mirror.sync(self._left_s)
                     if self._artifacts:
-                        self._artifacts.sync()
+                        self._artifacts.sync(self._left_s)
                     mirrored = self._clock()
             except Exception:  # the bucket may be out of reach for a while; finish() tries again, and raises
                 log.exception("could not bring the job's output to the bucket; trying again")
+
+    def _left_s(self) -> float:
+        """A look at the directory that is under way when the job ends makes room for the last one."""
+        return 0.0 if self._stop.is_set() else math.inf
 
     def _texts(self) -> None:
         self._log.bring()

@@ -5,10 +5,12 @@
 # Attributes of the instance that it reads: hydra-gce-bucket, hydra-gce-sweep, hydra-gce-launcher and
 # hydra-gce-environment (names of objects below hydra-gce/ in the bucket), hydra-gce-keep-failed.
 # Where anything fails: the reason on the serial console, the last lines of the console in the bucket, and the VM
-# deletes itself, unless hydra-gce-keep-failed is "true".
+# deletes itself, unless hydra-gce-keep-failed is "true". A VM that may not delete itself is powered off: only its disk
+# costs then.
 
 [ -n "$HOME" ] || HOME=~ # Google's runner of startup scripts sets none
-export HOME HYDRA_GCE_PREFIX="${HYDRA_GCE_PREFIX:-/opt/hydra-gce}"
+HYDRA_GCE_STARTUP=$(date +%s)
+export HOME HYDRA_GCE_STARTUP HYDRA_GCE_PREFIX="${HYDRA_GCE_PREFIX:-/opt/hydra-gce}"
 console="$HYDRA_GCE_PREFIX/console.log"
 mkdir -p "$HYDRA_GCE_PREFIX" || exit 1
 # At a shutdown everything gets SIGTERM; the agent must still be able to write while it saves.
@@ -156,11 +158,18 @@ except (Refused, OSError, zipfile.BadZipFile) as error:
     sys.exit(1)
 PYTHON
 
+power_off() {
+    echo "hydra-gce: this VM is not deleted; powering it off: only its disk costs until somebody deletes both"
+    poweroff || shutdown -h now || echo "hydra-gce: it cannot be powered off; its maxRunDuration ends it"
+}
+
 python3 -I -S -c "$program"
 code=$?
-if [ $code -ne 0 ] && [ -z "$going_down" ]; then
+if [ $code -eq 76 ]; then # the agent's work is over, and its VM's deletion was refused
+    power_off
+elif [ $code -ne 0 ] && [ -z "$going_down" ]; then
     line="hydra-gce: ended with exit code $code; the lines above say why"
     echo "$line"
-    python3 -I -S -c "$program" "$line"
+    python3 -I -S -c "$program" "$line" || power_off
 fi
 exit $code

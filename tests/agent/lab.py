@@ -18,6 +18,7 @@ from hydra.types import HydraContext, RunMode, TaskFunction
 
 from hydra_gce import compose
 from hydra_gce.agent.__main__ import Agent
+from hydra_gce.agent.departure import Departure
 from hydra_gce.agent.instance import Instance
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo import snapshot
@@ -108,7 +109,8 @@ class Lab:
         scratch.mkdir(exist_ok=True)
         own = {"hydra-gce-sweep": SWEEP, "hydra-gce-key": KEY.hex(), "hydra-gce-job": str(num)}
         own["hydra-gce-any-job"] = "true" if any_job else "false"
-        return Agent(Instance(name, "us-central1-a", "p", "e2-micro", own), self.bucket, scratch)
+        instance = Instance(name, "us-central1-a", "p", "e2-micro", own)
+        return Agent(instance, self.bucket._bucket, scratch, Departure())
 
     def status(self, num: int = 0) -> JobStatus:
         entry = self.bucket.find(self.names.status(num))

@@ -10,6 +10,7 @@ import psutil
 import pytest
 
 from hydra_gce import claims
+from hydra_gce.agent.departure import Cause
 from hydra_gce.bucket import Bucket
 from hydra_gce.collect import RemoteTraceback
 from hydra_gce.errors import JobFailed, SealBroken
@@ -185,7 +186,7 @@ def test_a_job_whose_vm_is_taken_back_goes_on_where_it_was(lab: Lab) -> None:
     thread.start()
     wait_until(lambda: "ready" in lab.log(), "the program runs")
     assert lab.status().state is JobState.RUNNING
-    agent.leave.set()
+    agent.departure.announce(Cause.PREEMPTED, 30)
     thread.join()
     assert lab.status().state is JobState.PREEMPTED
     claim = claims.read(lab.bucket, lab.names, 0)
@@ -216,7 +217,7 @@ def test_a_program_that_does_not_end_in_time_is_killed(lab: Lab) -> None:
     thread = threading.Thread(target=agent.work)
     thread.start()
     wait_until(lambda: "ready" in lab.log(), "the program runs")
-    agent.leave.set()
+    agent.departure.announce(Cause.PREEMPTED, 30)
     thread.join()
     assert lab.status().state is JobState.PREEMPTED
 
