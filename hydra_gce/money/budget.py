@@ -27,6 +27,11 @@ _LEAST_RUN_S = 30.0  # of scheduling.maxRunDuration
 _WORTH_STARTING_S = 300.0  # a VM that has to end before it has booted is money for nothing
 
 
+def limit_of(settings: Settings) -> Decimal | None:
+    """`hydra.launcher.budget_usd`, as it was typed: 10 is no 10.0."""
+    return None if settings.budget_usd is None else Decimal(str(settings.budget_usd)).normalize()
+
+
 @dataclass(frozen=True)
 class Budget:
     """limit: US dollars for the whole sweep. mode: "wait" or "end". max_run_s: after which Compute Engine deletes a VM.
@@ -42,9 +47,9 @@ class Budget:
     @classmethod
     def of(cls, settings: Settings) -> Budget | None:
         """What the settings say; None where there is no limit."""
-        if settings.budget_usd is None:
+        limit = limit_of(settings)
+        if limit is None:
             return None
-        limit = Decimal(str(settings.budget_usd))
         return cls(limit, settings.on_budget, settings.vm.max_run_hours * 3600, settings.preempt_grace_s)
 
     def check(self, candidates: Sequence[Candidate]) -> None:

@@ -10,6 +10,7 @@ from statistics import median
 from hydra_gce.display.figures import money
 from hydra_gce.machines import Candidate, dollars, estimate
 from hydra_gce.machines.prices import rounded
+from hydra_gce.money.budget import limit_of
 from hydra_gce.money.ledger import Ledger
 from hydra_gce.settings import Settings
 
@@ -106,7 +107,7 @@ def _by_the_hour(candidates: Sequence[Candidate], points: int, settings: Setting
     hours = Decimal(str(settings.vm.max_run_hours))
     most = Span.of(candidates, vms * hours).most
     rate = f"{hourly}/h{'' if vms == 1 else ' each'} {hourly.where}"
-    limit = _limit(settings)
+    limit = limit_of(settings)
     if limit is not None and limit <= most:
         return f"{rate}, at most {_amount(limit)} (budget_usd)"
     whose = "" if vms == 1 else f"all {vms} "
@@ -114,15 +115,11 @@ def _by_the_hour(candidates: Sequence[Candidate], points: int, settings: Setting
 
 
 def _beside_budget(span: Span, settings: Settings) -> str:
-    limit = _limit(settings)
+    limit = limit_of(settings)
     if limit is None or span.most <= limit:
         return ""
     verb = "is" if span.least > limit else "may be"
     return f", which {verb} more than budget_usd={limit:f}"
-
-
-def _limit(settings: Settings) -> Decimal | None:
-    return None if settings.budget_usd is None else Decimal(str(settings.budget_usd))
 
 
 def _amount(amount: Decimal) -> str:

@@ -40,8 +40,8 @@ def test_a_budget_is_the_most_that_it_can_come_to() -> None:
     ("budget", "said"),
     [
         (5.0, ""),
-        (4.0, ", which may be more than budget_usd=4.0"),
-        (2.0, ", which is more than budget_usd=2.0"),
+        (4.0, ", which may be more than budget_usd=4"),
+        (2.0, ", which is more than budget_usd=2"),
     ],
 )
 def test_an_estimate_that_the_budget_will_not_do_for_says_so(budget: float, said: str) -> None:
