@@ -158,7 +158,7 @@ def _listed(backend: Backend, collection: str, wanted: str, silent: list[str]) -
     from google.cloud import compute_v1
 
     request = getattr(compute_v1, f"AggregatedList{collection}Request")(
-        project=backend.project, filter=wanted, return_partial_success=True
+        project=backend.project, filter=wanted
     )
     client = getattr(backend, "global_operations" if collection == "GlobalOperations" else collection.lower())
     part = "operations" if collection == "GlobalOperations" else collection.lower()
