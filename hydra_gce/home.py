@@ -14,6 +14,8 @@ import platformdirs
 
 from hydra_gce.errors import SweepDirBusy
 
+_CLOCK_S = 2.0  # the boot's time is given in whole seconds
+
 
 def home() -> Path:
     """``HYDRA_GCE_HOME``, or the platform's state directory."""
@@ -27,7 +29,10 @@ def cache() -> Path:
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """What the laptop keeps of a sweep. ``key`` is the hexadecimal key that seals its specs and results."""
+    """What the laptop keeps of a sweep. ``key`` is the hexadecimal key that seals its specs and results.
+
+    ``ended`` is None until all jobs of its last batch have their results, seconds since the epoch.
+    """
 
     sweep: str
     key: str
@@ -37,6 +42,7 @@ class SweepRecord:
     sweep_dir: str
     started: float
     pid: int
+    ended: float | None = None
 
     def save(self) -> None:
         directory = home() / "sweeps"
@@ -51,13 +57,14 @@ class SweepRecord:
 
     @property
     def launcher_alive(self) -> bool:
-        try:
-            os.kill(self.pid, 0)
-        except ProcessLookupError:
+        """Whether the sweep's own process runs: not another one that has got its number since."""
+        if not _runs(self.pid):
             return False
-        except PermissionError:
+        began = process_began(self.pid)
+        if began is not None and began <= self.started + _CLOCK_S:
             return True
-        return True
+        # A clock that was set since, or a system that does not tell: who launches holds the directory's lock.
+        return _is_locked(_lock_of(Path(self.sweep_dir)))
 
 
 @contextmanager
@@ -69,7 +76,7 @@ def only_launch_in(sweep_dir: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     sweep_dir.mkdir(parents=True, exist_ok=True)
-    lock = home() / "locks" / hashlib.sha256(str(sweep_dir.resolve()).encode()).hexdigest()
+    lock = _lock_of(sweep_dir)
     lock.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(lock, timeout=0):
@@ -79,6 +86,44 @@ def only_launch_in(sweep_dir: Path) -> Iterator[None]:
             f"hydra.sweep.dir: another launch is at work in {sweep_dir}. Wait for it, or choose another directory:"
             " hydra.sweep.dir=<directory>. See what runs: hydra-gce ls"
         ) from error
+
+
+def process_began(pid: int, proc: Path = Path("/proc")) -> float | None:
+    """When a process began, in seconds since the epoch; None where the system does not tell (no Linux)."""
+    try:
+        # What follows the command's closing parenthesis; field 22 of proc_pid_stat(5) is its start after boot.
+        ticks = int((proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[19])
+        lines = (proc / "stat").read_text().splitlines()
+        booted = next(int(line.split()[1]) for line in lines if line.startswith("btime "))
+    except (OSError, StopIteration):
+        return None
+    return booted + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _lock_of(sweep_dir: Path) -> Path:
+    return home() / "locks" / hashlib.sha256(str(sweep_dir.resolve()).encode()).hexdigest()
+
+
+def _is_locked(lock: Path) -> bool:
+    from filelock import FileLock, Timeout
+
+    if not lock.exists():
+        return False
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def sweep_records() -> list[SweepRecord]:

@@ -182,10 +182,25 @@ def test_the_laptop_keeps_its_sweeps_newest_first_and_their_keys_to_itself(
 def test_whether_a_launcher_is_alive_is_asked_of_the_system(record: SweepRecord) -> None:
     import os
     import subprocess
+    import time
     from dataclasses import replace
 
-    assert replace(record, pid=os.getpid()).launcher_alive
+    now = time.time()
+    assert replace(record, pid=os.getpid(), started=now).launcher_alive
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    assert not replace(record, pid=gone.pid).launcher_alive
-    assert replace(record, pid=1).launcher_alive
+    assert not replace(record, pid=gone.pid, started=now).launcher_alive
+    assert replace(record, pid=1, started=now).launcher_alive
+
+
+def test_a_process_that_has_got_a_dead_launchers_number_is_none(record: SweepRecord) -> None:
+    import os
+    from dataclasses import replace
+
+    from hydra_gce.home import only_launch_in
+
+    before_we_began = replace(record, pid=os.getpid(), started=1.0)
+    assert not before_we_began.launcher_alive
+    with only_launch_in(Path(record.sweep_dir)):  # the clock was set since: the lock tells
+        assert before_we_began.launcher_alive
+    assert not before_we_began.launcher_alive
