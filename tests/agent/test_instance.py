@@ -3,111 +3,74 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
-from hydra_gce.agent.__main__ import watch_preemption
-from hydra_gce.agent.instance import Instance
-from tests.patience import wait_until
+from hydra_gce.agent.instance import CannotDelete, Instance
+from tests.agent.google import TREE, Google, google_at_hand
 
-TREE = {
-    "instance": {
-        "name": "hg-calm-otter-0",
-        "zone": "projects/123/zones/us-central1-a",
-        "machineType": "projects/123/machineTypes/e2-micro",
-        "attributes": {"hydra-gce-sweep": "calm-otter"},
-    },
-    "project": {"projectId": "my-project"},
-}
-
-
-class Google:
-    """A metadata server and Compute Engine, at one address."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, str] = {
-            "?recursive=true&alt=json": json.dumps(TREE),
-            "instance/service-accounts/default/token": json.dumps({"access_token": "ya29.x"}),
-            "instance/preempted": "FALSE",
-        }
-        self.asked: list[str] = []
-        self.deleted: list[tuple[str, str]] = []
-        self.changed = threading.Event()
-        google = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                path = self.path.removeprefix("/computeMetadata/v1/")
-                google.asked.append(path)
-                if self.headers.get("Metadata-Flavor") != "Google" or path == self.path:
-                    return self.send_error(403)
-                if "wait_for_change=true" in path:
-                    google.changed.wait(30)
-                    path = path.partition("?")[0]
-                if path not in google.answers:
-                    return self.send_error(503)
-                self.send_response(200)
-                self.end_headers()
-                self.wfile.write(google.answers[path].encode())
-
-            def do_DELETE(self) -> None:
-                google.deleted.append((self.path, self.headers["Authorization"]))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+PATH = "/compute/v1/projects/my-project/zones/us-central1-a/instances/hg-calm-otter-0"
+VM = Instance("hg-calm-otter-0", "us-central1-a", "my-project", "e2-micro", {"hydra-gce-sweep": "calm-otter"})
 
 
 @pytest.fixture
 def google(monkeypatch: pytest.MonkeyPatch) -> Iterator[Google]:
-    made = Google()
-    monkeypatch.setenv("GCE_METADATA_HOST", made.address)
-    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", f"http://{made.address}/compute/v1/")
-    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    yield made
-    made.changed.set()
-    made.server.shutdown()
-    made.server.server_close()
-    thread.join()
+    with google_at_hand(monkeypatch) as made:
+        yield made
+
+
+class Pauses(list[float]):
+    """A clock that only writes down how long it was asked to wait."""
+
+    def __call__(self, seconds: float) -> None:
+        self.append(seconds)
 
 
 def test_a_vm_learns_from_its_metadata_who_it_is(google: Google) -> None:
-    assert Instance.here() == Instance(
-        "hg-calm-otter-0", "us-central1-a", "my-project", "e2-micro", {"hydra-gce-sweep": "calm-otter"}
-    )
+    assert Instance.here() == VM
     assert len(google.asked) == 1
 
 
+def test_a_vm_knows_whether_it_is_a_spot_vm(google: Google) -> None:
+    instance = {**TREE["instance"], "scheduling": {"preemptible": "TRUE"}}
+    google.answers["?recursive=true&alt=json"] = json.dumps({**TREE, "instance": instance})
+    assert Instance.here().spot
+
+
+def test_a_metadata_server_that_is_not_ready_is_asked_again(google: Google) -> None:
+    google.refusals = [503, 500, 429]
+    pauses = Pauses()
+    assert Instance.here(pauses) == VM
+    assert len(pauses) == 3
+
+
 def test_a_vm_deletes_itself_as_its_own_service_account(google: Google) -> None:
-    Instance.here().delete()
-    path = "/compute/v1/projects/my-project/zones/us-central1-a/instances/hg-calm-otter-0"
-    assert google.deleted == [(path, "Bearer ya29.x")]
+    VM.delete()
+    assert google.deleted == [(PATH, "Bearer ya29.x")]
 
 
-def test_an_agent_hears_at_once_that_its_vm_is_taken_back(google: Google) -> None:
-    leave = threading.Event()
-    thread = threading.Thread(target=watch_preemption, args=(leave,))
-    thread.start()
-    wait_until(lambda: any("wait_for_change=true" in path for path in google.asked), "it waits for a change")
-    assert not leave.is_set()
-    google.answers["instance/preempted"] = "TRUE"
-    google.changed.set()
-    thread.join(30)
-    assert leave.is_set()
+def test_a_deletion_that_fails_for_a_moment_is_asked_for_again(google: Google) -> None:
+    limited = json.dumps({"error": {"code": 403, "errors": [{"reason": "rateLimitExceeded"}]}})
+    google.deletions = [(503, ""), (429, ""), (401, ""), (403, limited)]
+    google.refusals = [503]  # the token, too
+    pauses = Pauses()
+    VM.delete(pauses)
+    assert len(google.deleted) == 5
+    assert len(pauses) == 5
+    assert max(pauses) <= 16
 
 
-def test_a_vm_that_is_being_taken_back_already_is_noticed_without_a_change(google: Google) -> None:
-    google.answers["instance/preempted"] = "TRUE"
-    leave = threading.Event()
-    watch_preemption(leave)
-    assert leave.is_set()
-    assert google.asked == ["instance/preempted"]
+@pytest.mark.parametrize("status", [404, 409])
+def test_a_vm_that_is_being_deleted_already_is_content(google: Google, status: int) -> None:
+    google.deletions = [(status, "")]
+    VM.delete()
+    assert len(google.deleted) == 1
+
+
+def test_a_vm_that_may_not_delete_itself_says_why(google: Google) -> None:
+    said = "Required 'compute.instances.delete' permission for 'projects/my-project/zones/z/instances/i'"
+    google.deletions = [(403, json.dumps({"error": {"code": 403, "message": said}}))]
+    with pytest.raises(CannotDelete, match=r"HTTP 403 .*compute\.instances\.delete"):
+        VM.delete()
+    assert len(google.deleted) == 1
