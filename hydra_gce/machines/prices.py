@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal
@@ -26,8 +26,16 @@ CUSTOM_PREMIUM = Decimal("1.05")
 # A GB of N1's extended memory costs 0.009550 dollars in us-central1, a GB of a custom type 0.004446.
 EXTENDED_PREMIUM = Decimal("2.148")
 
+# A part of a G4's GPU is sold with its vCPUs and memory, above its share of a whole one: 0.646880 dollars for an eighth
+# in us-central1, of which the parts would come to 0.559556. https://cloud.google.com/skus/sku-groups/g4-on-demand-vms
+PART_PREMIUM = Decimal("1.1561")
+EIGHTH = Decimal("0.125")
+
 # Families whose whole price is billed as that of their GPUs: https://github.com/dstackai/gpuhunt/pull/176
 BILLED_BY_GPU = frozenset({"a4"})
+
+ESTIMATED = "estimated"
+"""The basis of rates that are in no source: a row of catalog.sources()."""
 
 MILLIONTH = Decimal("0.000001")
 CENT = Decimal("0.01")
@@ -99,8 +107,11 @@ def price_of(
     local_ssds: how many were chosen, besides those that the shape brings.
     """
     bill = _Bill()
-    host = _host(bill, shape, region, spot)
-    gpus = gpu_count * _gpu(bill, gpu, region, spot) if gpu else Decimal(0)
+    if gpu and 0 < gpu_count < 1:
+        host, gpus = _part_of_gpu(bill, shape, region, spot, gpu, gpu_count)
+    else:
+        host = _host(bill, shape, region, spot)
+        gpus = gpu_count * _gpu(bill, gpu, region, spot) if gpu else Decimal(0)
     local_ssd = _local_ssd(bill, shape, region, spot, local_ssds)
     disk = disk_gb * _disk_gb_month(bill, disk_type, region) / HOURS_A_MONTH if disk_gb else Decimal(0)
     addresses = catalog.address_rates()
@@ -113,7 +124,7 @@ def price_of(
         address=address if external_ip else Decimal(0),
         date=bill.date(),
         source=bill.source(),
-        estimated="estimated" in bill.bases,
+        estimated=ESTIMATED in bill.bases,
     )
 
 
@@ -146,16 +157,37 @@ def dollars(amount: Decimal, unit: Decimal = CENT) -> Decimal:
 def _host(bill: _Bill, shape: Shape, region: str, spot: bool) -> Decimal:
     whole = catalog.type_rates().get(shape.name)
     if whole is not None:
-        return _rate(bill, {at: (r.hour_spot if spot else r.hour) for at, r in whole.items()}, region)
+        return _hour_rate(bill, whole, region, spot)
     family, premium = shape.family, Decimal(1)
-    if shape.custom and family == "n1":
-        family = "n1-custom"
+    if shape.custom and f"{family}-custom" in catalog.host_rates():
+        family = f"{family}-custom"
     elif shape.custom and family != "e2":
-        premium = bill.take(CUSTOM_PREMIUM, "estimated")
+        premium = bill.take(CUSTOM_PREMIUM, ESTIMATED)
     vcpu = premium * _host_rate(bill, family, region, lambda r: r.vcpu_spot if spot else r.vcpu)
     gb = premium * _host_rate(bill, family, region, lambda r: r.gb_spot if spot else r.gb)
-    extended = shape.extended_gb and bill.take(shape.extended_gb, "estimated") * (EXTENDED_PREMIUM - 1) * gb
-    return shape.billed_vcpus * vcpu + shape.billed_gb * gb + extended
+    price = shape.billed_vcpus * vcpu + (shape.billed_gb - shape.extended_gb) * gb
+    if shape.extended_gb:
+        price += shape.extended_gb * _extended_rate(bill, shape.family, region, spot, gb)
+    return price
+
+
+def _extended_rate(bill: _Bill, family: str, region: str, spot: bool, gb: Decimal) -> Decimal:
+    """Of a GB beyond the family's limit; where no source has it, in N1's proportion to a GB within."""
+    if f"{family}-extended" in catalog.host_rates():
+        return _host_rate(bill, f"{family}-extended", region, lambda r: r.gb_spot if spot else r.gb)
+    return bill.take(EXTENDED_PREMIUM, ESTIMATED) * gb
+
+
+def _part_of_gpu(
+    bill: _Bill, shape: Shape, region: str, spot: bool, gpu: str, gpu_count: Decimal
+) -> tuple[Decimal, Decimal]:
+    """(host, GPU) of a machine with a part of a GPU, which is sold as a whole: then the host costs nothing."""
+    eighths = catalog.gpu_rates().get(f"1/8 {gpu}")
+    if eighths is not None:
+        return Decimal(0), gpu_count / EIGHTH * _hour_rate(bill, eighths, region, spot)
+    premium = bill.take(PART_PREMIUM, ESTIMATED)
+    host = premium * _host(bill, shape, region, spot)
+    return host, premium * gpu_count * _gpu(bill, gpu, region, spot)
 
 
 def _host_rate(
@@ -163,7 +195,9 @@ def _host_rate(
 ) -> Decimal:
     table = catalog.host_rates()
     if family in table:
-        return _rate(bill, {at: rate(rates) for at, rates in table[family].items()}, region)
+        here = table[family].get(region)
+        by_region = {at: rate(rates) for at, rates in table[family].items()}
+        return _rate(bill, by_region, region, here.basis if here else ESTIMATED)
     if family in BILLED_BY_GPU:
         return Decimal(0)
     # A family that no source has: as dear as the dearest, so that a budget is never passed unseen.
@@ -171,10 +205,13 @@ def _host_rate(
 
 
 def _gpu(bill: _Bill, gpu: str, region: str, spot: bool) -> Decimal:
-    rates = catalog.gpu_rates()[gpu]
+    return _hour_rate(bill, catalog.gpu_rates()[gpu], region, spot)
+
+
+def _hour_rate(bill: _Bill, rates: Mapping[str, catalog.HourRates], region: str, spot: bool) -> Decimal:
     here = rates.get(region)
     by_region = {at: (r.hour_spot if spot else r.hour) for at, r in rates.items()}
-    return _rate(bill, by_region, region, here.basis if here else "estimated")
+    return _rate(bill, by_region, region, here.basis if here else ESTIMATED)
 
 
 def _local_ssd(bill: _Bill, shape: Shape, region: str, spot: bool, chosen: int) -> Decimal:
@@ -185,7 +222,8 @@ def _local_ssd(bill: _Bill, shape: Shape, region: str, spot: bool, chosen: int) 
     rates = catalog.disk_rates().get(kind) or catalog.disk_rates()["local-ssd"]
     by_region = {at: (r.gb_month_spot if spot else r.gb_month) for at, r in rates.items()}
     # G4's are of another make, whose price is in no source of ours.
-    basis = "estimated" if shape.family == "g4" else "cyclenerd"
+    here = rates.get(region)
+    basis = here.basis if here and shape.family != "g4" else ESTIMATED
     return gigabytes * _rate(bill, by_region, region, basis) / HOURS_A_MONTH
 
 
@@ -195,18 +233,16 @@ def _disk_gb_month(bill: _Bill, disk_type: str, region: str) -> Decimal:
         raise ConfigError(f"hydra.launcher.vm.disk_type: no price is known for '{disk_type}'.")
     here = rates.get(region)
     by_region = {at: r.gb_month for at, r in rates.items()}
-    return _rate(bill, dict(by_region), region, here.basis if here else "estimated")
+    return _rate(bill, dict(by_region), region, here.basis if here else ESTIMATED)
 
 
-def _rate(
-    bill: _Bill, by_region: dict[str, Decimal | None], region: str, basis: str = "cyclenerd"
-) -> Decimal:
+def _rate(bill: _Bill, by_region: dict[str, Decimal | None], region: str, basis: str = ESTIMATED) -> Decimal:
     """The rate of a region; where none is published, the dearest of all regions, as an estimate."""
     here = by_region.get(region)
     if here is not None:
         return bill.take(here, basis)
     known: Iterable[Decimal] = [rate for rate in by_region.values() if rate is not None]
-    return bill.take(max(known), "estimated")
+    return bill.take(max(known), ESTIMATED)
 
 
 def rounded(amount: Decimal) -> Decimal:
