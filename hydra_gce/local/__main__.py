@@ -1,4 +1,7 @@
-"""The embedded Compute Engine on the command line: `python -m hydra_gce.local serve | ensure | stop | status | env`."""
+"""The embedded Compute Engine on the command line.
+
+`python -m hydra_gce.local serve | ensure | stop | status | env | chaos`
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ import argparse
 import json
 import os
 import sys
+import time
 import zlib
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra_gce.local.home import PROJECT, AlreadyServed, Home, find_home
@@ -99,6 +104,25 @@ def env(home: Home, options: argparse.Namespace) -> int:
     return 0
 
 
+def chaos(home: Home, options: argparse.Namespace) -> int:
+    """Begin the bad day that a scenario file describes, see what has happened of it, or end it."""
+    from hydra_gce.local.chaos import command
+
+    if options.scenario not in ("status", "off"):
+        path = Path(options.scenario)
+        given = command.read_file(path)
+        command.begin(ensure_server(home, options.idle_exit), path, given)
+    elif options.scenario == "off":
+        call(ensure_server(home, options.idle_exit), "DELETE", "chaos")
+    running = find_server(home)
+    if running is None:
+        print("The embedded Compute Engine is not running.")
+        return 0
+    known = call(running, "GET", "chaos")[1]
+    print(json.dumps(known) if options.json else "\n".join(command.in_words(known, time.time())))
+    return 0
+
+
 def environment(running: Running) -> dict[str, str]:
     """What gcloud, google-cloud-* and gsutil-like tools read."""
     return {
@@ -143,7 +167,7 @@ def _in_words(known: dict[str, object]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hydra_gce.local", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="serve | ensure | stop | status | env")
+    commands = parser.add_subparsers(required=True, metavar="serve | ensure | stop | status | env | chaos")
     command = commands.add_parser("serve", help=serve.__doc__)
     command.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when idle for that long")
     command.set_defaults(run=serve)
@@ -160,6 +184,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("env", help=env.__doc__)
     command.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
     command.set_defaults(run=env)
+    command = commands.add_parser("chaos", help=chaos.__doc__)
+    command.add_argument("scenario", metavar="FILE | status | off")
+    command.add_argument("--json", action="store_true", help="what is on and what has happened, as JSON")
+    command.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
+    command.set_defaults(run=chaos)
     return parser
 
 

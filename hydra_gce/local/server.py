@@ -19,7 +19,7 @@ from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request as HttpRequest
 from werkzeug.wrappers import Response
 
-from hydra_gce.local.chaos import day
+from hydra_gce.local.chaos import day, known
 from hydra_gce.local.chaos.errors import ConnectionCut
 from hydra_gce.local.chaos.scenario import ScenarioError, read
 from hydra_gce.local.compute import works
@@ -134,6 +134,7 @@ class Server:
         if request.method == "POST":
             try:
                 scenario = read(request.get_json(silent=True))
+                known.check(scenario, cloud)
             except ScenarioError as error:
                 return _json({"mistakes": error.mistakes}, 400)
             with cloud.lock:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from hydra_gce.local.chaos.draws import COLLECTION, Draws, Rule
-from hydra_gce.local.chaos.scenario import Scenario, read
+from hydra_gce.local.chaos.scenario import Scenario, ScenarioError, read
 from hydra_gce.local.store import Resource, Store
 
+_log = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 
@@ -52,7 +54,13 @@ def resume(store: Store, clock: Callable[[], float]) -> BadDay | None:
     found = store.get(COLLECTION, "", "global", "scenario")
     if found is None:
         return None
-    return BadDay(read(found.body["scenario"]), float(found.body["began"]), store, clock)
+    try:
+        scenario = read(found.body["scenario"])
+    except ScenarioError as error:  # it was begun by a server of another version
+        _log.error("The scenario that was on is none any more, and ends: %s", error)
+        end(store)
+        return None
+    return BadDay(scenario, float(found.body["began"]), store, clock)
 
 
 def end(store: Store) -> None:

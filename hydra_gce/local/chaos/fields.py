@@ -141,8 +141,12 @@ class Fields:
         if _is_number(value, whole) and low <= value <= high:
             return value  # type: ignore[no-any-return]
         kind = "a whole number" if whole else "a number"
-        bounds = f"from {low:g} to {high:g}" if math.isfinite(high) else f"of {low:g} or more"
-        self.mistake(name, None if value is _MISSING else value, f"it must be {kind} {bounds}")
+        bounds = f" from {low:g} to {high:g}" if math.isfinite(high) else f" of {low:g} or more"
+        self.mistake(
+            name,
+            None if value is _MISSING else value,
+            f"it must be {kind}{bounds if math.isfinite(low) else ''}",
+        )
         return default if default is not None else low
 
     def optional_number(self, name: str) -> float | None:

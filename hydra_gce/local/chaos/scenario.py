@@ -172,7 +172,7 @@ def read(given: object) -> Scenario:
     mistakes: list[str] = []
     top = Fields(given, "", mistakes)
     scenario = Scenario(
-        seed=int(top.number("seed", 0, low=-(2**63), whole=True)),
+        seed=int(top.number("seed", 0, low=-math.inf, whole=True)),
         stock=tuple(_stock(one) for one in top.entries("stock")),
         quotas=tuple(_quota(one) for one in top.entries("quotas")),
         errors=tuple(_error(one) for one in top.entries("errors")),

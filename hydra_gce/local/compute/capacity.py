@@ -143,6 +143,17 @@ def _attachment(instance: Resource) -> str:
     return f"{last(gpus[0]['acceleratorType'])}:{gpus[0]['acceleratorCount']}" if gpus else ""
 
 
+def quota_metrics(cloud: Cloud) -> tuple[set[str], set[str]]:
+    """The quotas that can be set for regions, and those for projects."""
+    families = {
+        f"{kind.family.upper()}_CPUS"
+        for zone in cloud.catalog.zones
+        for kind in cloud.catalog.machine_types(zone)
+    }
+    regional = {*_region_limits(cloud, ""), *families, "HDB_TOTAL_GB", "PREEMPTIBLE_LOCAL_SSD_GB"}
+    return regional, set(_global_limits(cloud))
+
+
 def _over_quota(cloud: Cloud, instance: Resource, others: list[Resource]) -> OperationError | None:
     region = region_of(last(instance.scope))
     wanted = _usage(cloud, [instance])
@@ -170,6 +181,9 @@ def _usage(cloud: Cloud, instances: Iterable[Resource]) -> Counter[str]:
             used[_cpu_metric(cloud, instance, kind)] += kind.cpus
         for interface in instance.body["networkInterfaces"]:
             used["IN_USE_ADDRESSES"] += len(interface.get("accessConfigs", []))
+        for disk in instance.body["disks"]:
+            if disk["type"] == "SCRATCH":
+                used[_local_ssd_metric(cloud, instance)] += int(disk["diskSizeGb"])
         spot = instance.body["scheduling"].get("preemptible", False)
         for gpu in instance.body.get("guestAccelerators", []):
             used["GPUS_ALL_REGIONS"] += gpu["acceleratorCount"]
@@ -184,23 +198,37 @@ def _cpu_metric(cloud: Cloud, instance: Resource, kind: MachineType) -> str:
 
     https://cloud.google.com/compute/resource-usage#preemptible-quotas
     """
-    if instance.body["scheduling"].get("preemptible", False):
-        region = region_of(last(instance.scope))
-        if stock.limits(cloud.bad_day, region, _ROOM)["PREEMPTIBLE_CPUS"] > 0:
-            return "PREEMPTIBLE_CPUS"
-    return _FAMILY_CPUS.get(kind.family, "CPUS")
+    granted = _granted(cloud, instance)
+    if instance.body["scheduling"].get("preemptible", False) and granted.get("PREEMPTIBLE_CPUS"):
+        return "PREEMPTIBLE_CPUS"
+    its_own = f"{kind.family.upper()}_CPUS"  # newer projects have E2_CPUS, for one
+    return its_own if its_own in granted else _FAMILY_CPUS.get(kind.family, "CPUS")
+
+
+def _local_ssd_metric(cloud: Cloud, instance: Resource) -> str:
+    spot = instance.body["scheduling"].get("preemptible", False)
+    granted = _granted(cloud, instance).get("PREEMPTIBLE_LOCAL_SSD_GB") if spot else None
+    return "PREEMPTIBLE_LOCAL_SSD_GB" if granted else "LOCAL_SSD_TOTAL_GB"
+
+
+def _granted(cloud: Cloud, resource: Resource) -> dict[str, float]:
+    """What a bad day says of the quotas of the resource's region."""
+    return stock.limits(cloud.bad_day, region_of(last(resource.scope)), {})
 
 
 def _disk_usage(cloud: Cloud, project: str, region: str) -> Counter[str]:
     used: Counter[str] = Counter()
     for disk in cloud.store.list("disks", project):
         if region_of(last(disk.scope)) == region:
-            used[_disk_metric(disk)] += int(disk.body["sizeGb"])
+            used[_disk_metric(cloud, disk)] += int(disk.body["sizeGb"])
     return used
 
 
-def _disk_metric(disk: Resource) -> str:
-    return "DISKS_TOTAL_GB" if last(disk.body["type"]) == "pd-standard" else "SSD_TOTAL_GB"
+def _disk_metric(cloud: Cloud, disk: Resource) -> str:
+    kind = last(disk.body["type"])
+    if kind == "hyperdisk-balanced" and "HDB_TOTAL_GB" in _granted(cloud, disk):
+        return "HDB_TOTAL_GB"
+    return "DISKS_TOTAL_GB" if kind == "pd-standard" else "SSD_TOTAL_GB"
 
 
 def _disks_over_quota(cloud: Cloud, day: BadDay, instance: Resource, region: str) -> OperationError | None:
@@ -210,7 +238,7 @@ def _disks_over_quota(cloud: Cloud, day: BadDay, instance: Resource, region: str
     """
     limits = stock.limits(day, region, {})
     its_own = [
-        _disk_metric(disk)
+        _disk_metric(cloud, disk)
         for disk in cloud.store.list("disks", instance.project, instance.scope)
         if instance.body["selfLink"] in disk.body.get("users", [])
     ]
