@@ -1,63 +1,172 @@
-"""``hydra-gce ls``: sweeps and their VMs."""
+"""``hydra-gce ls``: sweeps, their VMs, and what those cost."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from hydra_gce.cli.common import Verbs, add_backend, connect
 
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from rich.text import Text
+
+    from hydra_gce.inventory import SweepInventory
+    from hydra_gce.leftovers import Leftover
+
+_JOBS_ASKED = 20  # of so many ended sweeps, the newest, the jobs are counted
+
 
 def add(verbs: Verbs) -> None:
-    verb = verbs.add_parser("ls", help="sweeps and their VMs, over all zones")
-    verb.add_argument("--all", action="store_true", help="finished sweeps too")
+    verb = verbs.add_parser("ls", help="sweeps and their VMs over all zones, with age and cost")
+    verb.add_argument(
+        "--all", action="store_true", help="those of other people and machines, and those that have ended"
+    )
     verb.add_argument("--json", action="store_true", help="for programs")
     add_backend(verb)
     verb.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    from rich.console import Console
+
     from hydra_gce.compute import HereCompute
     from hydra_gce.home import sweep_records
+    from hydra_gce.inventory import inventory, job_counts, to_json
 
     backend = connect(options)
     now = time.time()
-    vms: dict[str, list[dict[str, Any]]] = {}
-    for instance in HereCompute(backend).instances():
-        vms.setdefault(instance.sweep, []).append(
-            {
-                "name": instance.name,
-                "zone": instance.zone,
-                "status": instance.status,
-                "machine_type": instance.machine_type,
-                "age_s": round(now - instance.created),
-            }
+    found = HereCompute(backend).leftovers()
+    here = (backend.kind, backend.project)
+    ours = sweep_records()
+    records = [record for record in ours if (record.backend, record.project) == here]
+    sweeps = inventory(found.leftovers, records, everything=options.all)
+    ended = [one.record for one in sweeps if one.record and not one.launcher_alive and not one.leftovers]
+    counts = job_counts(backend, ended[:_JOBS_ASKED])
+    sweeps = [replace(one, jobs=counts.get(one.sweep, {})) for one in sweeps]
+    if found.silent:
+        print(
+            f"no answer from {', '.join(sorted(set(found.silent)))}: VMs there are not shown", file=sys.stderr
         )
-    records = {record.sweep: record for record in sweep_records()}
-    shown = {**{name: [] for name in records}, **vms} if options.all else vms
-    rows: list[dict[str, Any]] = [
-        {
-            "sweep": name,
-            "started": records[name].started if name in records else None,
-            "launcher_alive": name in records and bool(found) and records[name].launcher_alive,
-            "sweep_dir": records[name].sweep_dir if name in records else None,
-            "vms": found,
-        }
-        for name, found in shown.items()
-    ]
     if options.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps([to_json(one, now) for one in sweeps], indent=1))
         return 0
-    if not rows:
-        print(f"no VM of any sweep in project {backend.project}")
-    for row in rows:
-        alive = "its launcher is alive" if row["launcher_alive"] else "no launcher" if row["vms"] else "ended"
-        print(f"{row['sweep']}  {len(row['vms'])} VMs  {alive}  {row['sweep_dir'] or ''}")
-        for vm in row["vms"]:
-            age = f"{vm['age_s'] // 60}:{vm['age_s'] % 60:02d}"
-            print(f"  {vm['name']:32} {vm['zone']:20} {vm['status']:12} {vm['machine_type']:16} {age:>8}")
-        if row["vms"] and not row["launcher_alive"]:
-            print(f"  nobody watches them: hydra-gce down {row['sweep']}")
+    console = Console(highlight=False)
+    width = console.width if console.is_terminal else None
+    for line in lines(sweeps, now, width):
+        console.print(line, soft_wrap=True)
+    others = {one.sweep for one in found.leftovers} - {one.sweep for one in sweeps}
+    if not sweeps:
+        print(f"no sweep of this machine has anything in project {backend.project}")
+    if others:
+        print(f"{len(others)} more of other machines in project {backend.project}: hydra-gce ls --all")
+    if backend.kind == "local" and any(one.leftovers for one in sweeps):
+        print("embedded: nothing is charged")
+    for place in sorted({(one.backend, one.project) for one in ours if one.launcher_alive} - {here}):
+        print("more of this machine: hydra-gce ls --backend {} --project {}".format(*place))
     return 0
+
+
+def lines(sweeps: Sequence[SweepInventory], now: float, width: int | None) -> list[Text]:
+    """A head and a table for each sweep, and the sum; none wider than ``width`` (None: as wide as it is)."""
+    from rich.text import Text
+
+    from hydra_gce.display.grid import pack
+
+    shown: list[Text] = []
+    for one in sweeps:
+        shown += [Text(text) for text in pack(_head(one), width)]
+        shown += _table(one, now, width)
+        if one.unwatched:
+            shown.append(Text(f"  nobody watches them: hydra-gce down {one.sweep}", style="yellow"))
+    everything = [thing for one in sweeps for thing in one.leftovers]
+    if len(sweeps) > 1 and everything:
+        shown += [Text(text) for text in pack(_sum("in all", everything), width)]
+    return shown
+
+
+def _head(one: SweepInventory) -> list[str]:
+    from hydra_gce.display.figures import clean
+
+    if one.leftovers:
+        state = "its launcher is alive" if one.launcher_alive else "no launcher"
+        if one.record is None:
+            state = f"of {one.owner}" if one.owner else "of another machine"
+        segments = [*_sum(one.sweep, one.leftovers), state]
+    else:
+        segments = [one.sweep, _end(one)]
+    return [*map(clean, segments), *([clean(one.record.sweep_dir)] if one.record else [])]
+
+
+def _end(one: SweepInventory) -> str:
+    """ "ended: 3 completed, 1 failed" """
+    jobs = ", ".join(f"{count} {state.lower()}" for state, count in sorted(one.jobs.items()))
+    if one.launcher_alive:
+        return "its launcher is alive, no VM yet"
+    whole = one.record is not None and one.record.ended is not None
+    state = "ended" if whole or not set(one.jobs) - {"COMPLETED", "FAILED", "CANCELLED"} else "interrupted"
+    return f"{state}: {jobs}" if jobs else state
+
+
+def _sum(title: str, things: Sequence[Leftover]) -> list[str]:
+    from hydra_gce.inventory import hourly, spent
+    from hydra_gce.leftovers import Kind
+
+    vms = sum(one.kind is Kind.VM for one in things)
+    others = len(things) - vms
+    unknown = sum(one.hourly is None for one in things)
+    return [
+        f"{title}  {vms} VM{'' if vms == 1 else 's'}",
+        *([f"{others} disks and addresses"] if others else []),
+        f"{_money(hourly(things))}/h",
+        f"{_money(spent(things))} so far",
+        *([f"{unknown} without a known price"] if unknown else []),
+    ]
+
+
+def _table(one: SweepInventory, now: float, width: int | None) -> list[Text]:
+    """The richest form that fits: full names if there is room, then without the sweep's, then without the sum."""
+    from rich.text import Text
+
+    from hydra_gce.display.figures import shorten_end
+    from hydra_gce.display.grid import Column, grid
+
+    if not one.leftovers:
+        return []
+    columns = [Column("  name"), Column("zone"), Column("machine", least=9), Column("state")]
+    columns += [Column("age", right=True), Column("$/h", right=True), Column("so far", right=True)]
+    for short, kept, gap in ((False, 7, 2), (True, 7, 2), (True, 7, 1), (True, 6, 1), (True, 5, 1)):
+        rows = [_row(thing, now, one.sweep if short else "")[:kept] for thing in one.leftovers]
+        fitting = grid(columns[:kept], rows, width, gap)
+        if fitting is not None:
+            return fitting
+    return [Text(shorten_end(f"  {thing.name} {thing.status}", width or 80)) for thing in one.leftovers]
+
+
+def _row(thing: Leftover, now: float, sweep: str) -> list[Text | None]:
+    from rich.text import Text
+
+    from hydra_gce.display.figures import clean, duration
+    from hydra_gce.leftovers import Kind
+
+    name = thing.name.removeprefix(f"hg-{sweep}-") if sweep else thing.name
+    state = thing.status if thing.kind is Kind.VM else thing.kind.value
+    cells = [f"  {name}", thing.where, thing.what, state]
+    cells += [
+        duration(now - thing.created) if thing.created else "",
+        _money(thing.hourly),
+        _money(thing.spent),
+    ]
+    return [Text(clean(cell) if at else f"  {clean(name)}") for at, cell in enumerate(cells)]
+
+
+def _money(amount: Decimal | None) -> str:
+    from hydra_gce.display.figures import money
+
+    return "?" if amount is None else money(amount)
