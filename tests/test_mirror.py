@@ -465,3 +465,85 @@ def test_a_file_that_may_be_run_now_may_be_run_here_too(bucket: Bucket, tmp_path
     assert manifest
     assert restore(bucket, manifest, here) == 0
     assert tree(here) == tree(there)
+
+
+class Slow(Bucket):
+    """Holds the uploads of files whose name has ``held`` in it."""
+
+    def __init__(self, bucket: Bucket, held: str) -> None:
+        super().__init__(bucket._bucket)
+        self.held = held
+        self.go = threading.Event()
+        self.begun: list[str] = []
+
+    def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
+        self.begun.append(path.name)
+        if self.held in path.name:
+            assert self.go.wait(100)
+        return super().upload(name, path, metadata)
+
+
+def write(path: Path, content: str, at: int) -> None:
+    """A file that was written at this second."""
+    path.write_text(content)
+    os.utime(path, (at, at))
+
+
+def test_where_time_runs_out_the_bucket_has_the_directory_as_it_was_a_moment_ago(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    there = tmp_path / "vm"
+    there.mkdir()
+    assert claims.take(bucket, NAMES, 0, "vm")
+    slow = Slow(bucket, "weights-2")
+    sending = sends(slow, there)
+    write(there / "weights-1", "1", at=1)
+    write(there / "pointer", "weights-1", at=2)
+    assert sending.sync()
+    (there / "weights-1").unlink()
+    write(there / "metrics", "early", at=3)
+    write(there / "weights-2", "2", at=4)
+    write(there / "pointer", "weights-2", at=5)
+    left = iter([10.0, 10.0, 10.0, 10.0])
+    assert not sending.sync(lambda: next(left, 0.0))
+    now = restored(bucket, tmp_path / "cut")
+    assert {name: what[0] for name, what in now.items()} == {
+        "weights-1": b"1",
+        "pointer": b"weights-1",
+        "metrics": b"early",
+    }
+    slow.go.set()
+    assert sending.sync()
+    assert restored(bucket, tmp_path / "whole") == tree(there)
+    assert len(objects(bucket)) == 3
+
+
+def test_what_is_on_its_way_when_time_runs_out_is_not_sent_again(bucket: Bucket, tmp_path: Path) -> None:
+    slow = Slow(bucket, "weights")
+    sending = sends(slow, tmp_path)
+    write(tmp_path / "weights", "1", at=1)
+    left = iter([10.0, 10.0])
+    assert not sending.sync(lambda: next(left, 0.0))
+    write(tmp_path / "late", "late", at=2)
+    slow.go.set()
+    assert sending.sync()
+    assert sorted(slow.begun) == ["late", "weights"]
+
+
+def test_a_file_that_becomes_shorter_while_it_is_sent_comes_with_the_next_look(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    path = tmp_path / "log"
+
+    class Shortens(Bucket):
+        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
+            if path.stat().st_size > 1:
+                path.write_bytes(b"x")
+                raise ValueError(
+                    "Size 1000 was specified but the file-like object only had 1 bytes remaining."
+                )
+            return super().upload(name, path, metadata)
+
+    path.write_bytes(b"x" * 1000)
+    sends(Shortens(bucket._bucket), tmp_path).sync()
+    assert restored(bucket, tmp_path.parent / "here")["log"][0] == b"x"

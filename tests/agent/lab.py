@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from google.cloud import storage
 from hydra import initialize_config_dir
 from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
@@ -104,13 +105,19 @@ class Lab:
         taken = snapshot.take_data(path, self.base / "cache")
         return Placement(snapshot.upload(self.bucket, taken), str(path))
 
-    def agent(self, name: str = "hg-calm-otter-0", num: int = 0, any_job: bool = False) -> Agent:
+    def agent(
+        self,
+        name: str = "hg-calm-otter-0",
+        num: int = 0,
+        any_job: bool = False,
+        by_way_of: storage.Bucket | None = None,
+    ) -> Agent:
         scratch = self.base / name
         scratch.mkdir(exist_ok=True)
         own = {"hydra-gce-sweep": SWEEP, "hydra-gce-key": KEY.hex(), "hydra-gce-job": str(num)}
         own["hydra-gce-any-job"] = "true" if any_job else "false"
         instance = Instance(name, "us-central1-a", "p", "e2-micro", own)
-        return Agent(instance, self.bucket._bucket, scratch, Departure())
+        return Agent(instance, by_way_of or self.bucket._bucket, scratch, Departure())
 
     def status(self, num: int = 0) -> JobStatus:
         entry = self.bucket.find(self.names.status(num))

@@ -8,14 +8,18 @@ from typing import Any
 
 import psutil
 import pytest
+from google.auth.credentials import AnonymousCredentials
+from google.cloud.storage import Client
 
 from hydra_gce import claims
+from hydra_gce.agent import lasting_bucket
 from hydra_gce.agent.departure import Cause
 from hydra_gce.bucket import Bucket
 from hydra_gce.collect import RemoteTraceback
 from hydra_gce.errors import JobFailed, SealBroken
-from hydra_gce.jobs import Failure, JobState
+from hydra_gce.jobs import Failure, JobState, JobStatus
 from tests.agent.lab import Lab
+from tests.lossy_proxy import lossy_proxy
 from tests.patience import wait_until
 
 
@@ -186,9 +190,9 @@ def test_a_job_whose_vm_is_taken_back_goes_on_where_it_was(lab: Lab) -> None:
     thread.start()
     wait_until(lambda: "ready" in lab.log(), "the program runs")
     assert lab.status().state is JobState.RUNNING
-    agent.departure.announce(Cause.PREEMPTED, 30)
+    agent.departure.announce(Cause.MAINTENANCE, 60)
     thread.join()
-    assert lab.status().state is JobState.PREEMPTED
+    assert (lab.status().state, lab.status().message) == (JobState.PREEMPTED, "host maintenance")
     claim = claims.read(lab.bucket, lab.names, 0)
     assert claim is not None
     assert (claim.attempt, claim.state) == (1, "released")
@@ -303,17 +307,71 @@ def test_a_spec_that_somebody_changed_is_not_opened(lab: Lab) -> None:
     assert lab.log() == ""
 
 
-def test_a_result_of_an_attempt_that_lost_its_job_does_not_count(lab: Lab) -> None:
-    def train(config: Any) -> str:
+def test_a_program_may_save_for_a_share_of_what_the_vm_has_left_and_no_longer(lab: Lab) -> None:
+    """The rest is for sending what it has saved."""
+
+    def train(config: Any) -> None:
+        import signal
         import time
         from pathlib import Path
 
-        print("ready", flush=True)
-        while not Path("go").exists():
-            time.sleep(0.05)
-        return "late"
+        from hydra.core.hydra_config import HydraConfig
 
-    lab.send(train)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        Path(HydraConfig.get().runtime.output_dir, "checkpoint").write_text("saved")
+        print("ready", flush=True)
+        while True:
+            time.sleep(0.05)
+
+    lab.send(train, preempt_grace_s=1000.0)
+    agent = lab.agent()
+    thread = threading.Thread(target=agent.work)
+    thread.start()
+    wait_until(lambda: "ready" in lab.log(), "the program runs")
+    agent.departure.announce(Cause.PREEMPTED, 7.0)
+    thread.join()
+    assert agent.departure.left_s() > 1.0
+    assert (lab.status().state, lab.status().message) == (JobState.PREEMPTED, "preempted")
+    assert lab.outputs()["checkpoint"] == "saved"
+
+
+def waits_for_go(config: Any) -> str:
+    import os
+    import time
+    from pathlib import Path
+
+    print(f"ready {os.getpid()}", flush=True)
+    while not Path("go").exists():
+        time.sleep(0.05)
+    return "late"
+
+
+def test_an_attempt_that_lost_its_job_is_killed_and_writes_nothing_over_the_next_ones(lab: Lab) -> None:
+    lab.send(waits_for_go)
+    agent = lab.agent(any_job=True)
+    thread = threading.Thread(target=agent.work)
+    thread.start()
+    wait_until(lambda: "ready" in lab.log(), "the program runs")
+    program = int(lab.log().split()[1])
+    wait_until(lambda: lab.status().state is JobState.RUNNING, "the first heartbeat")
+    held = claims.read(lab.bucket, lab.names, 0)
+    assert held is not None
+    claims.release(lab.bucket, lab.names, held)
+    second = claims.take(lab.bucket, lab.names, 0, "vm-2")
+    status = JobStatus(0, JobState.RUNNING, 2, "vm-2", step=7)
+    lab.bucket.write(lab.names.status(0), b"", metadata=status.to_metadata())
+    thread.join(60)
+    assert not thread.is_alive(), "a VM that was given up takes no other job either"
+    assert not psutil.pid_exists(program)
+    assert lab.status() == status
+    assert claims.read(lab.bucket, lab.names, 0) == second
+
+
+def test_a_result_of_an_attempt_that_lost_its_job_in_the_last_moment_does_not_count(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "is_held", lambda *_: True)
+    lab.send(waits_for_go)
     agent = lab.agent()
     thread = threading.Thread(target=agent.work)
     thread.start()
@@ -323,9 +381,61 @@ def test_a_result_of_an_attempt_that_lost_its_job_does_not_count(lab: Lab) -> No
     claims.release(lab.bucket, lab.names, held)
     second = claims.take(lab.bucket, lab.names, 0, "vm-2")
     (lab.project / "go").touch()
-    thread.join()
+    thread.join(60)
     assert claims.read(lab.bucket, lab.names, 0) == second
     assert not lab.status().state.final
+
+
+def test_a_job_that_ends_while_the_storage_is_away_is_not_lost(
+    lab: Lab, storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting_bucket, "_CLIENT_TRIES_S", 0.0)
+    lab.send(waits_for_go)
+    with lossy_proxy(storage_url) as proxy:
+        client = Client(
+            project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url}
+        )
+        agent = lab.agent(by_way_of=client.bucket(lab.bucket.name))
+        thread = threading.Thread(target=agent.work)
+        thread.start()
+        wait_until(lambda: "ready" in lab.log(), "the program runs")
+        proxy.refuse = lambda method, path: 503
+        (lab.project / "go").touch()
+        wait_until(lambda: proxy.refused > 8, "the agent has tried for a while")
+        assert claims.take(lab.bucket, lab.names, 0, "another") is None
+        proxy.refuse = lambda method, path: None
+        thread.join(100)
+    collected = lab.collect()
+    assert collected.job_return.return_value == "late"
+    assert collected.result.attempt == 1
+    assert lab.status().state is JobState.COMPLETED
+
+
+def test_a_job_gets_through_a_storage_that_fails_every_third_time(lab: Lab, storage_url: str) -> None:
+    def train(config: Any) -> str:
+        from pathlib import Path
+
+        from hydra.core.hydra_config import HydraConfig
+
+        output_dir = Path(HydraConfig.get().runtime.output_dir)
+        for number in range(5):
+            (output_dir / f"file-{number}").write_bytes(b"x" * 100_000)
+        return "done"
+
+    lab.send(train)
+    with lossy_proxy(storage_url) as proxy:
+        proxy.refuse = lambda method, path: 503 if len(proxy.seen) % 9 == 2 else None
+        proxy.lose = lambda method, path: len(proxy.seen) % 9 == 5
+        proxy.cut = lambda method, path: 10 if len(proxy.seen) % 9 == 8 else None
+        client = Client(
+            project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": proxy.url}
+        )
+        lab.agent(by_way_of=client.bucket(lab.bucket.name)).work()
+        assert proxy.refused + proxy.lost > 4
+    collected = lab.collect()
+    assert collected.job_return.return_value == "done"
+    assert collected.result.attempt == 1
+    assert len([*(lab.base / "home" / "0").glob("file-*")]) == 5
 
 
 def test_a_forged_result_is_not_unpickled(lab: Lab) -> None:
