@@ -108,17 +108,15 @@ def chaos(home: Home, options: argparse.Namespace) -> int:
     """Begin the bad day that a scenario file describes, see what has happened of it, or end it."""
     from hydra_gce.local.chaos import command
 
-    if options.scenario not in ("status", "off"):
-        path = Path(options.scenario)
-        given = command.read_file(path)
-        command.begin(ensure_server(home, options.idle_exit), path, given)
+    if options.scenario == "status":
+        if find_server(home) is None:
+            print("The embedded Compute Engine is not running.")
+            return 0
+        known = command.ask(home, options.idle_exit, "GET")[1]
     elif options.scenario == "off":
-        call(ensure_server(home, options.idle_exit), "DELETE", "chaos")
-    running = find_server(home)
-    if running is None:
-        print("The embedded Compute Engine is not running.")
-        return 0
-    known = call(running, "GET", "chaos")[1]
+        known = command.ask(home, options.idle_exit, "DELETE")[1]
+    else:
+        known = command.begin(home, options.idle_exit, Path(options.scenario))
     print(json.dumps(known) if options.json else "\n".join(command.in_words(known, time.time())))
     return 0
 

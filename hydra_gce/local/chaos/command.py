@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hydra_gce.local.chaos.scenario import ANY, ErrorRule, Scenario, ScenarioError, StockRule, VmRule, read
-from hydra_gce.local.home import Running
-from hydra_gce.local.launch import LaunchError, call
+from hydra_gce.local.home import Home
+from hydra_gce.local.launch import LaunchError, call, ensure_server, wait_until_gone
 
 Json = dict[str, Any]
 
@@ -33,11 +33,25 @@ def read_file(path: Path) -> Json:
         raise LaunchError(_in_file(path, error.mistakes)) from error
 
 
-def begin(running: Running, path: Path, given: Json) -> None:
-    """Begin the scenario. Raises `LaunchError` for what the server knows no place, machine or method for."""
-    code, answer = call(running, "POST", "chaos", given)
+def ask(home: Home, idle_exit_s: float, verb: str, given: Json | None = None) -> tuple[int, Json]:
+    """One request to `/hydra-gce/chaos` of the server, which is started where none runs."""
+    while True:
+        running = ensure_server(home, idle_exit_s)
+        try:
+            code, answer = call(running, verb, "chaos", given)
+        except ConnectionError:
+            code, answer = 503, {}
+        if code != 503:
+            return code, answer
+        wait_until_gone(home)  # it was about to end; the next one takes the request
+
+
+def begin(home: Home, idle_exit_s: float, path: Path) -> Json:
+    """Begin the scenario of a file. Raises `LaunchError` with all that is wrong with it."""
+    code, answer = ask(home, idle_exit_s, "POST", read_file(path))
     if code != 200:
-        raise LaunchError(_in_file(path, answer.get("mistakes", [str(answer.get("error", code))])))
+        raise LaunchError(_in_file(path, answer["mistakes"]))
+    return answer
 
 
 def in_words(known: Json, now: float) -> list[str]:

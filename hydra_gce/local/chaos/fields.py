@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import math
 from fnmatch import filter as matching
 from typing import Any
@@ -66,7 +67,7 @@ class Fields:
         value = self._take(name)
         if value is _MISSING:
             return ()
-        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        if not isinstance(value, list) or not all(isinstance(one, dict) and _is_json(one) for one in value):
             self.mistake(name, value, "it must be a list of mappings, as Google's error has them")
             return ()
         return tuple(value)
@@ -184,7 +185,17 @@ class Fields:
 
 def _is_number(value: object, whole: bool) -> bool:
     kinds: tuple[type, ...] = (int,) if whole else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(float(value))  # type: ignore[arg-type]
+    if isinstance(value, bool) or not isinstance(value, kinds):
+        return False
+    return isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
+
+
+def _is_json(value: object) -> bool:
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError):  # YAML has dates, and may refer to itself
+        return False
+    return True
 
 
 def _shown(value: object) -> str:

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 from fnmatch import filter as matching
 
-from hydra_gce.local.chaos.scenario import Scenario, ScenarioError
+from hydra_gce.local.chaos.scenario import ANY, Scenario, ScenarioError
 from hydra_gce.local.chaos.stock import GLOBAL
 from hydra_gce.local.compute.app import METHODS
 from hydra_gce.local.compute.capacity import quota_metrics
@@ -66,6 +66,8 @@ def _storage_only(scenario: Scenario) -> Iterable[str]:
                 f"errors[{index}].cut_after_bytes: it is for Cloud Storage only; methods must be storage.* "
                 f"or one of them, and are {', '.join(rule.methods)}."
             )
+        if rule.zones != ANY and any(one.startswith("storage.") for one in rule.methods):
+            yield f"errors[{index}].zones: Cloud Storage has no zones; leave them out, or give it a rule of its own."
         if rule.on_operation and all(one.startswith("storage.") for one in rule.methods):
             yield f"errors[{index}]: Cloud Storage has no operations; answer, lost, cut or slow_s fit its methods."
 

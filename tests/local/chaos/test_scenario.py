@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,17 @@ def test_all_mistakes_are_told_at_once() -> None:
         ),
         ({"errors": [{"methods": "*", "operation": {"made": True}}]}, "errors[0].operation.code: missing"),
         ({"errors": [{"methods": "*", "operation": "QUOTA"}]}, "errors[0].operation: 'QUOTA' is no mapping"),
+        (
+            {
+                "errors": [
+                    {
+                        "methods": "*",
+                        "answer": {"status": 403, "reason": "x", "details": [{"on": date(2026, 1, 1)}]},
+                    }
+                ]
+            },
+            "errors[0].answer.details: ",
+        ),
         ({"vms": [{}]}, "vms[0].event: missing; it must be one of preempt, maintain, hang, "),
         (
             {"vms": [{"event": "hang", "after_s": [3, 1]}]},
@@ -144,6 +156,7 @@ def test_what_is_no_mapping_is_no_scenario(given: object) -> None:
         ({"vms": [{"event": "hang", "machines": "nvidia-t4"}]}, "is for no machine or accelerator type"),
         ({"errors": [{"methods": "instance.insert", "cut": True}]}, "did you mean 'instances.insert'."),
         ({"errors": [{"methods": "instances.*", "cut_after_bytes": 1}]}, "it is for Cloud Storage only"),
+        ({"errors": [{"methods": "storage.*", "cut": True, "zones": "us-*"}]}, "Cloud Storage has no zones"),
         ({"errors": [{"methods": "storage.*", "stuck": True}]}, "Cloud Storage has no operations"),
         ({"quotas": [{"region": "us-east1", "metric": "CPU", "limit": 1}]}, "did you mean 'CPUS'."),
         ({"quotas": [{"region": "global", "metric": "CPUS", "limit": 1}]}, "'CPUS' is no quota of a project"),
