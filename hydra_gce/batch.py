@@ -12,6 +12,7 @@ from hydra_gce.compose import Point
 from hydra_gce.compute import Compute
 from hydra_gce.identity import Identity
 from hydra_gce.machines import Candidate
+from hydra_gce.quotas import Quotas
 from hydra_gce.request import Order
 
 
@@ -25,6 +26,7 @@ class Batch:
     identity: Identity
     order: Order
     candidates: list[Candidate]
+    quotas: Quotas
     points: list[Point]
     packed: Cargo
     sweep_dir: Path

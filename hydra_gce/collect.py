@@ -45,20 +45,27 @@ def collect(bucket: Bucket, names: SweepNames, key: bytes, point: Point) -> Coll
         result, pickled = unseal_result(key, names.sweep, point.num, envelope)
     except BucketError as error:  # missing, cut short, or not ours: nothing of it is opened
         return _unreadable(names, point, claim.attempt, error)
-    uncollected = None
+    uncollected = _outputs(bucket, names, key, point, claim.attempt)
+    return Collected(result, _job_return(names, point, result, pickled), uncollected)
+
+
+def _outputs(
+    bucket: Bucket, names: SweepNames, key: bytes, point: Point, attempt: int
+) -> CollectError | None:
+    """Brings the outputs here, or says why they are not."""
     try:
-        fetch_outputs(bucket, names, key, point, claim.attempt)
+        fetch_outputs(bucket, names, key, point, attempt)
     except CollectError as error:
-        uncollected = CollectError(
+        return CollectError(
             f"{error}. Nothing is lost: the outputs of job {point.num} stay in gs://{bucket.name}."
             f" Make room, then: hydra-gce collect {names.sweep}"
         )
     except BucketError as error:  # one job's outputs were tampered with: its siblings go on
-        uncollected = CollectError(
+        return CollectError(
             f"{error}. The outputs of job {point.num} were not brought here; what there is of them stays in"
             f" gs://{bucket.name}."
         )
-    return Collected(result, _job_return(names, point, result, pickled), uncollected)
+    return None
 
 
 def fetch_outputs(bucket: Bucket, names: SweepNames, key: bytes, point: Point, attempt: int) -> None:
@@ -76,10 +83,14 @@ def fetch_outputs(bucket: Bucket, names: SweepNames, key: bytes, point: Point, a
     restore(bucket, manifest, point.output_dir)
 
 
-def lost(names: SweepNames, point: Point, failure: Failure, message: str, at: float) -> Collected:
-    """The end of a job that no VM could bring to one."""
+def lost(
+    bucket: Bucket, names: SweepNames, key: bytes, point: Point, failure: Failure, message: str, at: float
+) -> Collected:
+    """The end of a job that no VM could bring to one; what its attempts had saved is brought here."""
     result = JobResult(names.sweep, point.num, 0, JobState.FAILED, at, at, failure=failure, message=message)
-    return Collected(result, _failed(point, JobFailed(f"job {point.num}: {message}")))
+    claim = claims.read(bucket, names, point.num)
+    uncollected = _outputs(bucket, names, key, point, claim.attempt) if claim else None
+    return Collected(result, _failed(point, JobFailed(f"job {point.num}: {message}")), uncollected)
 
 
 def _unreadable(names: SweepNames, point: Point, attempt: int, error: HydraGCEError) -> Collected:

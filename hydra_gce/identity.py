@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import SystemRandom
 
@@ -14,18 +14,46 @@ import hydra_gce
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import GenerationMismatch
-from hydra_gce.home import SweepRecord
+from hydra_gce.home import SweepRecord, sweep_records
 from hydra_gce.names import sweep_name
 from hydra_gce.settings import Settings
 
 
 @dataclass(frozen=True)
 class Identity:
-    """The key is on the laptop and in the metadata of the sweep's VMs, and nowhere else."""
+    """The key is on the laptop and in the metadata of the sweep's VMs, and nowhere else.
+
+    ``taken_up``: a launch before this one began the sweep and did not come to its end.
+    """
 
     names: SweepNames
     key: bytes
     started: float
+    taken_up: bool = False
+
+
+def left_in(sweep_dir: Path, backend: Backend, bucket: Bucket) -> Identity | None:
+    """The sweep that a launch in this directory began and did not bring to its end, taken up; None if there is none.
+
+    Nobody else is at work in the directory: see ``only_launch_in``.
+    """
+    for record in sweep_records():
+        here = (record.sweep_dir, record.backend, record.project, record.bucket)
+        if here == (str(sweep_dir), backend.kind, backend.project, bucket.name):
+            if record.ended is not None:
+                return None
+            replace(record, pid=os.getpid()).save()
+            return Identity(
+                SweepNames(record.sweep), bytes.fromhex(record.key), record.started, taken_up=True
+            )
+    return None
+
+
+def note_end(identity: Identity, ended: float | None) -> None:
+    """Writes down that all of the sweep's jobs have their results, or, with None, that there are more again."""
+    for record in sweep_records():
+        if record.sweep == identity.names.sweep:
+            replace(record, ended=ended).save()
 
 
 def register(backend: Backend, bucket: Bucket, settings: Settings, sweep_dir: Path) -> Identity:

@@ -77,6 +77,7 @@ class Failure(str, Enum):
     OUT_OF_MEMORY = "out of memory"
     DISK_FULL = "disk full"
     LOST_VM = "lost VM"
+    BUDGET = "budget"  # it would have gone past hydra.launcher.budget_usd
     ENVIRONMENT = "environment"  # the VM could not make the Python environment or unpack the code
 
 

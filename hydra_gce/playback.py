@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hydra_gce.batch import Batch
 from hydra_gce.cargo.worktree import git_state
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.money.report import tags
 from hydra_gce.settings import Settings
 from hydra_gce.specs import experiment
 from hydra_gce.view import JobView
@@ -49,7 +50,7 @@ class Playback:
         self._play()
         tracks = self._watch.tracks.values()
         failed = any(track.state is not JobState.COMPLETED for track in tracks)
-        dollars = sum(self._watch.fleet.bill(track.num)[0] for track in tracks)
+        dollars = self._watch.fleet.ledger.spent(self._watch.clock())
         state = JobState.FAILED if failed else JobState.COMPLETED
         self._relay.close(state, self._watch.clock(), {"cost_usd": f"{dollars:.4f}"})
         self._note()
@@ -72,10 +73,8 @@ class Playback:
         self._note()
 
     def _tags(self, track: Track) -> dict[str, str]:
-        dollars, seconds = self._watch.fleet.bill(track.num)
         return {
-            "cost_usd": f"{dollars:.4f}",
-            "vm_seconds": f"{seconds:.0f}",
+            **tags(self._watch.fleet.ledger, track.num, self._watch.clock()),
             "machine": track.machine.rpartition(" in ")[0],
             "zone": track.zone,
             "instance": track.instance,

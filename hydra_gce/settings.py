@@ -141,5 +141,7 @@ class Settings:
     preempt_grace_s: float = 15.0
     # A VM that has not been heard of for so long is replaced.
     heartbeat_timeout_s: float = 180.0
+    # A VM that has not started its agent after so long is replaced: it makes its Python environment in that time.
+    boot_timeout_s: float = 1500.0
     # Ctrl-C where nobody can be asked: delete (the VMs) or keep (them running).
     on_interrupt: str = "delete"

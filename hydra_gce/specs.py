@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+from omegaconf import OmegaConf
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.pack import Cargo, Sent
 from hydra_gce.compose import Point, Program, import_paths, script
+from hydra_gce.errors import GenerationMismatch
 from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobSpec, JobStatus, seal_spec
 from hydra_gce.settings import Settings
 
 _PARALLEL_UPLOADS = 8
+_FINGERPRINT = "fingerprint"
+
+
+class OtherPoints(Exception):
+    """What lies in the sweep's place in the bucket was not sent by a launch like this one."""
 
 
 def send(
@@ -26,7 +37,10 @@ def send(
     sent: Sent,
     environ: Mapping[str, str],
 ) -> None:
-    """Writes them side by side: from here on a VM may claim the jobs."""
+    """Writes them side by side: from here on a VM may claim the jobs. What lies there already is left as it is.
+
+    :raises OtherPoints: a job of that number is another one: this is not the launch that began the sweep.
+    """
     names = identity.names
     below = (str(packed.root / path) for path in packed.resolution.paths)
     paths = list(dict.fromkeys([*import_paths(packed.root), *below]))
@@ -49,11 +63,35 @@ def send(
             experiment=experiment(settings, environ),
             sys_path=paths,
         )
-        bucket.write(names.spec(point.num), seal_spec(identity.key, spec, program.with_config(point.config)))
-        bucket.write(names.status(point.num), b"", metadata=JobStatus(point.num).to_metadata())
+        known = fingerprint(point, sent)
+        sealed = seal_spec(identity.key, spec, program.with_config(point.config))
+        try:
+            bucket.write(names.spec(point.num), sealed, metadata={_FINGERPRINT: known}, if_generation=0)
+        except GenerationMismatch:
+            there = bucket.find(names.spec(point.num))
+            if there is None or there.metadata.get(_FINGERPRINT) != known:
+                raise OtherPoints(f"job {point.num} of sweep {names.sweep} is another one") from None
+        with suppress(GenerationMismatch):  # its agent has written it since
+            status = JobStatus(point.num).to_metadata()
+            bucket.write(names.status(point.num), b"", metadata=status, if_generation=0)
 
     with ThreadPoolExecutor(_PARALLEL_UPLOADS) as pool:
         list(pool.map(write, points))
+
+
+def fingerprint(point: Point, sent: Sent) -> str:
+    """The same for two launches of a point with the same overrides, config, code, data and environment."""
+    config = OmegaConf.to_container(point.config)
+    assert isinstance(config, dict)
+    config.pop("hydra", None)  # it tells the time of the launch
+    content = [
+        point.overrides,
+        config,
+        sent.code.object,
+        [placement.object for placement in sent.data],
+        sent.environment,
+    ]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def experiment(settings: Settings, environ: Mapping[str, str]) -> str | None:

@@ -9,27 +9,36 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NoReturn
 
 from hydra.core.utils import JobReturn, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from hydra_gce import compose, specs, validation
-from hydra_gce.backend import connect
+from hydra_gce.backend import Backend, connect
 from hydra_gce.batch import Batch
+from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo import pack as cargo
+from hydra_gce.cargo.pack import Cargo, Sent
+from hydra_gce.compose import Point, Program
 from hydra_gce.compute_process import ComputeProcess
 from hydra_gce.display import Display
 from hydra_gce.errors import CollectError, Unreachable
 from hydra_gce.fleet import Fleet
 from hydra_gce.home import only_launch_in
-from hydra_gce.identity import Identity, register
+from hydra_gce.identity import Identity, left_in, note_end, register
 from hydra_gce.interrupt import Interrupts
 from hydra_gce.leave import delete_all, see_them_leave
-from hydra_gce.machines import Candidate, dollars, resolve
+from hydra_gce.machines import Candidate, resolve
+from hydra_gce.money import estimate
+from hydra_gce.money.budget import Budget
+from hydra_gce.money.keeper import Keeper, restored
+from hydra_gce.money.ledger import Ledger
 from hydra_gce.playback import Playback, relay_to_mlflow
 from hydra_gce.request import order, vm_request
 from hydra_gce.settings import Settings
+from hydra_gce.specs import OtherPoints
 from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
@@ -51,6 +60,7 @@ class Sweep:
     hydra_context: HydraContext
     task_function: TaskFunction
     _identity: Identity | None = None
+    _ledger: Ledger = field(default_factory=Ledger)
     _news: list[tuple[float, str]] = field(default_factory=list)
     _unreachable: bool = False
 
@@ -60,6 +70,8 @@ class Sweep:
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         validation.check(self.settings, os.environ)
         candidates = resolve(vm_request(self.settings.vm))
+        if budget := Budget.of(self.settings):
+            budget.check(candidates)
         sweep_dir = Path(str(self.config.hydra.sweep.dir)).absolute()
         with only_launch_in(sweep_dir), ComputeProcess() as beside, ThreadPoolExecutor(1) as aside:
             connecting = aside.submit(connect, self.settings.backend, self.settings.project)
@@ -69,37 +81,97 @@ class Sweep:
             backend = connecting.result()
             if self.settings.backend == "auto" and backend.kind == "local":
                 print(NO_PROJECT, flush=True)
+            if self.settings.dry_run:
+                self._show(backend, candidates, points, packed)
             bucket = backend.bucket(self.settings.bucket)
-            self._identity = self._identity or register(backend, bucket, self.settings, sweep_dir)
+            compute = beside.use(backend)
+            reading = aside.submit(compute.quotas)
             sent = cargo.send(bucket, packed)
-            specs.send(bucket, self._identity, self.settings, points, program, packed, sent, os.environ)
+            self._identity = self._begin(
+                backend, bucket, sweep_dir, candidates, points, program, packed, sent
+            )
             vms = order(self.settings, backend.project, backend.image, bucket.name, self._identity, sent)
             return self._run(
                 Batch(
                     backend,
-                    beside.use(backend),
+                    compute,
                     bucket,
                     self._identity,
                     vms,
                     candidates,
+                    reading.result(),
                     points,
                     packed,
                     sweep_dir,
                 )
             )
 
+    def _begin(
+        self,
+        backend: Backend,
+        bucket: Bucket,
+        sweep_dir: Path,
+        candidates: Sequence[Candidate],
+        points: Sequence[Point],
+        program: Program,
+        packed: Cargo,
+        sent: Sent,
+    ) -> Identity:
+        """Sends the jobs: to the sweep that this is a batch of, or that a launch before left here, or to a new one."""
+
+        def send(identity: Identity) -> Identity:
+            specs.send(bucket, identity, self.settings, points, program, packed, sent, os.environ)
+            return identity
+
+        known = self._identity or left_in(sweep_dir, backend, bucket)
+        if known is not None:
+            try:
+                send(known)
+            except OtherPoints as other:
+                self._tell(f"{other} than here: a new sweep begins. What runs of that one: hydra-gce ls")
+            else:
+                if self._identity is None:
+                    self._ledger = restored(bucket, known.names.ledger, candidates)
+                    self._tell(
+                        f"goes on with sweep {known.names.sweep}, whose launch did not come to its end"
+                    )
+                else:
+                    note_end(known, None)
+                return known
+        self._ledger = Ledger()
+        return send(register(backend, bucket, self.settings, sweep_dir))
+
+    def _show(
+        self, backend: Backend, candidates: Sequence[Candidate], points: Sequence[Point], packed: Cargo
+    ) -> NoReturn:
+        """``dry_run``: what would be asked for; nothing is begun."""
+        from hydra_gce import dry_run
+
+        nobody = Identity(SweepNames("dry-run"), b"", time.time())
+        bucket = self.settings.bucket or backend.default_bucket
+        sent = cargo.planned(packed)
+        vms = order(self.settings, backend.project, backend.image, bucket, nobody, sent)
+        for line in dry_run.lines(vms, candidates, points, self.settings):
+            print(line)
+        raise SystemExit(0)
+
     def _run(self, batch: Batch) -> list[JobReturn]:
         """Provisions and watches until every job has its result; then sees to it that no VM is left."""
         names = batch.identity.names
-        fleet = Fleet(batch.compute, batch.order, batch.candidates, self._tell)
+        ledger = self._ledger
+        fleet = Fleet(batch.compute, batch.order, batch.candidates, self._tell, batch.quotas, ledger)
         watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
+        keeper = Keeper(batch.bucket, names.ledger, ledger)
         playback = Playback(relay_to_mlflow(batch, self.settings, os.environ), watch)
         display = Display.for_terminal(sys.stdout)
         interrupts = Interrupts(self.settings.on_interrupt, display)
         try:
             with interrupts:
+                if batch.identity.taken_up:
+                    watch.take_up()
                 while not watch.done:
                     self._tick(watch)
+                    keeper.tick()
                     playback.tick()
                     display.update(self._view(batch, watch, playback))
                     time.sleep(_pause(time.time() - batch.identity.started))
@@ -116,7 +188,9 @@ class Sweep:
         finally:
             watch.close()
             fleet.close()
+            keeper.close()
         left = see_them_leave(batch.compute, names.sweep)
+        note_end(batch.identity, time.time())
         trouble = playback.close()
         display.close(self._view(batch, watch, playback, left))
         if trouble:
@@ -147,7 +221,7 @@ class Sweep:
             started=batch.identity.started,
             now=time.time(),
             machine=_machine_said(batch.candidates[0]),
-            estimate=_price_said(batch.candidates),
+            estimate=estimate.before(batch.candidates, len(batch.points), self.settings),
             code=f"code {batch.packed.code.files} files, {batch.packed.code.bytes / 1000:,.0f} kB",
             news=list(self._news),
             mlflow=playback.link,
@@ -175,9 +249,3 @@ def _pause(elapsed: float) -> float:
 
 def _machine_said(candidate: Candidate) -> str:
     return str(candidate).rpartition(" in ")[0]
-
-
-def _price_said(candidates: Sequence[Candidate]) -> str:
-    prices = [candidate.price.hourly for candidate in candidates]
-    cheapest = min(candidates, key=lambda candidate: candidate.price.hourly)
-    return f"${dollars(min(prices))}-{dollars(max(prices))}/h each ({cheapest.region} cheapest)"

@@ -65,6 +65,16 @@ def pack(settings: Settings, script: str | None, cwd: Path, tell: Callable[[str]
     return Cargo(root, code, data, resolution, wheel.build(cache()))
 
 
+def planned(cargo: Cargo) -> Sent:
+    """The names that it will have in the bucket: they say what is in it."""
+    return Sent(
+        code=Placement(cargo.code.object, str(cargo.root)),
+        data=[Placement(taken.object, str(path)) for path, taken in cargo.data],
+        environment=cargo.resolution.environment.object,
+        launcher=cargo.wheel.object,
+    )
+
+
 def send(bucket: Bucket, cargo: Cargo) -> Sent:
     """Uploads what the bucket does not hold yet."""
     return Sent(

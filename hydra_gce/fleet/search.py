@@ -1,0 +1,150 @@
+"""The search for one VM: place after place, cheapest first, until one gives."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hydra_gce.compute import OPERATION_S, Compute
+from hydra_gce.errors import ConfigError, Unreachable
+from hydra_gce.fleet import said
+from hydra_gce.fleet.market import Market
+from hydra_gce.fleet.pace import Pace
+from hydra_gce.machines import Candidate, ProvisioningModel
+from hydra_gce.refusals import Reach, Refusal
+from hydra_gce.request import Order
+
+_TRIES_IN_PLACE = 4
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A VM that Compute Engine made for an attempt at a job."""
+
+    num: int
+    attempt: int
+    instance: str
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class NotPlaced:
+    """No place gave a VM for the job: what each said, in the order of asking. ``left_out`` were never asked."""
+
+    num: int
+    refused: list[tuple[Candidate, Refusal]]
+    left_out: list[tuple[Candidate, Refusal]] = field(default_factory=list)
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether a quota is only in use, or a zone only full at the moment."""
+        return any(refusal.may_pass for _, refusal in self.refused)
+
+    def __str__(self) -> str:
+        return said.shortly(self.refused, self.left_out)
+
+
+class Closed(Exception):
+    """The fleet is being closed, and with it the search."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """How VMs are looked for; many threads may look at once. ``tell`` takes each decision as one line."""
+
+    compute: Compute
+    order: Order
+    market: Market
+    pace: Pace
+    tell: Callable[[str], None]
+    pause: Callable[[float], None]
+    rng: random.Random
+
+    def place(
+        self, num: int, attempt: int, round_: int, candidates: Sequence[Candidate]
+    ) -> Placed | NotPlaced:
+        """:raises ConfigError: Compute Engine says that the request itself is wrong."""
+        refused: list[tuple[Candidate, Refusal]] = []
+        open_, left_out = self._sorted_out(candidates)
+        for at, candidate in enumerate(open_):
+            if any(_covers(known, refusal, candidate) for known, refusal in refused):
+                continue
+            with self.market.asking(candidate) as known:
+                refusal = known or self._try(num, attempt, round_, candidate)
+                if refusal is None:
+                    self.market.gave(candidate)
+                    return Placed(num, attempt, self.order.instance_name(num, attempt), candidate)
+                refused.append((candidate, refusal))
+                news = known is None and self.market.refused(candidate, refusal)
+            if refusal.reach is Reach.REQUEST:
+                raise ConfigError(said.wrong_request(refusal))
+            if news:
+                following = (one for one in open_[at + 1 :] if not _covers(candidate, refusal, one))
+                following = (one for one in following if self.market.refusal(one) is None)
+                self.tell(said.decision(candidate, refusal, next(following, None)))
+        return NotPlaced(num, refused, left_out)
+
+    def _sorted_out(
+        self, candidates: Sequence[Candidate]
+    ) -> tuple[list[Candidate], list[tuple[Candidate, Refusal]]]:
+        """Those worth asking, and those for which the project has no quota."""
+        open_: list[Candidate] = []
+        left_out: list[tuple[Candidate, Refusal]] = []
+        for candidate in candidates:
+            refusal = self.market.without_quota(candidate)
+            if refusal is None:
+                open_.append(candidate)
+            else:
+                left_out.append((candidate, refusal))
+        return open_, left_out
+
+    def _try(self, num: int, attempt: int, round_: int, candidate: Candidate) -> Refusal | None:
+        """Asks one place, again after a pause where it is only busy."""
+        refusal = None
+        for number in range(_TRIES_IN_PLACE):
+            if refusal is not None:
+                self._wait(number - 1, refusal.pause_s)
+            body = self.order.body(num, attempt, candidate)
+            # A number of its own for each: Compute Engine answers a repeated one with what it has said before.
+            request = self.order.request_id(num, attempt, candidate.zone, round_ * _TRIES_IN_PLACE + number)
+            refusal = self._ask(candidate, body, request)
+            if refusal is None or refusal.reach is not Reach.ATTEMPT:
+                return refusal
+        return refusal
+
+    def _ask(self, candidate: Candidate, body: dict[str, object], request: str) -> Refusal | None:
+        """The answer to one request, however long Compute Engine cannot be reached.
+
+        To go on to another place without it could make two VMs.
+        """
+        unanswered = 0
+        while True:
+            self.pace.wait()
+            if self.market.closing:
+                raise Closed
+            try:
+                return self.compute.insert(candidate.zone, body, request, self._limit_s(candidate))
+            except Unreachable:
+                self._wait(unanswered, 0.0)
+                unanswered += 1
+
+    def _limit_s(self, candidate: Candidate) -> float:
+        """How long an insert may take: flex-start waits in Google's queue."""
+        queue_s = self.order.vm.queue_minutes * 60 if candidate.model is ProvisioningModel.FLEX_START else 0.0
+        return OPERATION_S + queue_s
+
+    def _wait(self, tried: int, least_s: float) -> None:
+        """Longer each time, and never in step with the others."""
+        pause_s = max(least_s, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**tried))
+        self.pause(max(least_s, pause_s * self.rng.uniform(0.5, 1.5)))
+
+
+def _covers(candidate: Candidate, refusal: Refusal, other: Candidate) -> bool:
+    """Whether what was said of one place holds for the other."""
+    if not refusal.for_all_models and other.model is not candidate.model:
+        return False
+    if refusal.reach is Reach.EVERYWHERE:
+        return True
+    return other.region == candidate.region if refusal.reach is Reach.REGION else other.zone == candidate.zone

@@ -1,0 +1,105 @@
+"""Which job is given a VM next: as far as ``max_vms``, the budget, and the places allow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from hydra_gce.errors import NoPlace
+from hydra_gce.fleet import Fleet, NotPlaced
+from hydra_gce.fleet.said import table
+from hydra_gce.jobs import JobState
+from hydra_gce.machines import Candidate
+from hydra_gce.money.budget import Budget
+from hydra_gce.settings import Settings
+from hydra_gce.watch.track import Track
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
+
+
+@dataclass
+class Demand:
+    """Asks the fleet for VMs, and waits when there is no room. ``tell`` takes lines for the person."""
+
+    fleet: Fleet
+    settings: Settings
+    budget: Budget | None
+    tell: Callable[[str], None]
+    clock: Callable[[], float]
+    _pause: float = _FIRST_PAUSE_S
+    _room_at: float = 0.0
+    _full_since: float | None = None
+    _one_at_a_time: bool = False
+    _said_budget: bool = False
+    _asked: dict[int, Candidate] = field(default_factory=dict)
+
+    def ask(self, tracks: Iterable[Track], alive: int) -> None:
+        """A VM for each job that wants one. ``alive``: how many the sweep has."""
+        if self.clock() < self._room_at:
+            return
+        # Without a limit each job has one, and those that were given up may linger.
+        limit = self.settings.max_vms or math.inf
+        vms = self.fleet.asking + alive
+        for track in tracks:
+            if vms >= limit or (self._one_at_a_time and self.fleet.asking):
+                return
+            candidates = self._affordable()
+            if not candidates:
+                return
+            vms += 1
+            track.vms += 1
+            track.asked = True
+            track.state = JobState.PROVISIONING
+            self._asked[track.num] = candidates[-1]
+            self.fleet.ask(track.num, track.vms, round_=int(self.clock()), candidates=candidates)
+
+    def has_room(self, num: int) -> None:
+        """A VM was made for the job."""
+        self._asked.pop(num, None)
+        self._full_since, self._pause, self._room_at = None, _FIRST_PAUSE_S, 0.0
+
+    def has_none(self, track: Track, answer: NotPlaced, others: bool, started: bool) -> None:
+        """No place gave a VM. ``others``: whether VMs of the sweep run or are asked for.
+
+        :raises NoPlace: there is none to be had, now or within the time that one would wait.
+        """
+        now = self.clock()
+        self._asked.pop(track.num, None)
+        track.state = JobState.PENDING
+        track.vms -= 1
+        track.note = "waiting for a place"
+        self._full_since = self._full_since or now
+        waited = now - self._full_since
+        if not others and (not answer.may_pass or waited > self.settings.wait_for_room_minutes * 60):
+            raise NoPlace(table(track.num, answer.refused, answer.left_out, waited / 60, started))
+        if not self._one_at_a_time:
+            self.tell(f"no room for all at once ({answer}); the others wait for a place")
+        self._one_at_a_time = True
+        self._room_at = now + self._pause
+        self._pause = min(self._pause * 1.5, _LONGEST_PAUSE_S)
+
+    def a_vm_left(self) -> None:
+        """What was full may have room."""
+        self.fleet.forget_refusals()
+        self._room_at = 0.0
+
+    def _affordable(self) -> list[Candidate]:
+        """The places that the budget allows, cheapest first; all of them where there is no budget."""
+        candidates = list(self.fleet.candidates)
+        if self.budget is None:
+            return candidates
+        now = self.clock()
+        ledger, asked = self.fleet.ledger, list(self._asked.values())
+        dear = {one.price.hourly for one in candidates}
+        fits = {
+            price: self.budget.may_start(
+                ledger, next(one for one in candidates if one.price.hourly == price), now, asked
+            )
+            for price in dear
+        }
+        affordable = [one for one in candidates if fits[one.price.hourly]]
+        if not affordable and not self._said_budget:
+            self._said_budget = True
+            self.tell(f"{self.budget.said(ledger, now)}; the other jobs wait for it")
+        return affordable
