@@ -11,7 +11,10 @@ Detail = Mapping[str, Any]
 
 # google-api-core puts the request before the message: `_format_rest_error_message` in google/api_core/exceptions.py.
 _REQUESTED = re.compile(r"^(?:GET|POST|PUT|PATCH|DELETE) https?://\S+: ")
-_OF_PROJECT = re.compile(r"\bproject[=/s]+(?P<id>[a-z][a-z0-9:.-]{4,}[a-z0-9])\b")
+# Not any "projects/…": the image or the network may be another project's.
+_OF_PROJECT = re.compile(
+    r"(?:\bproject=|\b[Ii]n project |^projects/)(?P<id>[a-z0-9][a-z0-9:.-]{4,}[a-z0-9])\b"
+)
 _SNAKE = re.compile(r"(?<=[a-z])([A-Z])")
 
 
@@ -69,5 +72,5 @@ def value(mapping: Detail, name: str) -> Any:
 
 
 def _project(answer: Answer) -> str | None:
-    found = _OF_PROJECT.search(f"{answer.metadata('consumer')} {answer.message}")
+    found = _OF_PROJECT.search(answer.metadata("consumer")) or _OF_PROJECT.search(answer.message)
     return found.group("id") if found else None

@@ -30,22 +30,24 @@ def judge(
     about_quota = quota.refusal(answer)
     if about_quota is not None:
         return about_quota
-    for row in table.ROWS:
-        refusal = row.refusal(answer)
-        if refusal is not None:
-            return refusal
-    return _unknown(answer)
+    row = table.find(answer)
+    return row.refusal(answer) if row is not None else _unknown(answer)
 
 
 def _unknown(answer: Answer) -> Refusal:
-    """By its shape. An operation's error may be about this zone alone, so the next is asked; waiting is no use."""
+    """By its shape. An operation's error may be about this zone and model alone: the next is asked, none is waited for.
+
+    So a search that meets nothing else ends when all places have said so.
+    """
     code = answer.codes[0] if answer.codes else ""
     said = in_few_words(answer.message or code)
+    reach = _reach(answer.status)
     return Refusal(
         code=code,
         message=answer.message,
-        reach=_reach(answer.status),
-        may_pass=_reach(answer.status) is Reach.ATTEMPT,
+        reach=reach,
+        may_pass=reach is Reach.ATTEMPT,
+        for_all_models=reach is not Reach.ZONE,
         short=f"says {code}: {said}" if code and said != code else f"says: {said}",
         advice=f"read {answer.link}" if answer.link else "",
         known=False,

@@ -99,6 +99,7 @@ STOCKOUTS = (
         "does not find what it needs for {what}",
         codes=("RESOURCE_NOT_FOUND",),
         passes=True,
+        own_model=True,
     ),
 )
 
@@ -258,6 +259,14 @@ NETWORKS = (
         " https://console.cloud.google.com/networking/subnetworks/list{in_project}",
         says=r"/subnetworks/(?P<subnetwork>[^/']+)'"
         r"(?: was not found|\. The referenced subnetwork resource cannot be found)",
+    ),
+    Row(
+        # It is named with its region, and the VM was to be in another.
+        CREATION,
+        Reach.REGION,
+        "is not where its subnetwork is",
+        "give hydra.launcher.vm.subnetwork as a name alone, or keep to its region in hydra.launcher.vm.regions",
+        says="Scope of the specified subnetwork doesn't match",
     ),
     Row(
         SKYPILOT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -73,17 +72,19 @@ class Row:
     own_model: bool = False
     pause_s: float = 0.0
 
-    def refusal(self, answer: Answer) -> Refusal | None:
-        """What this row makes of the error; None if it is about others."""
+    def is_about(self, answer: Answer) -> bool:
         if self.codes and not set(self.codes) & set(answer.codes):
-            return None
+            return False
         if self.status is not None and self.status != answer.status:
-            return None
-        found = re.search(self.says, answer.text) if self.says else None
-        if self.says and found is None:
-            return None
+            return False
+        return not self.says or re.search(self.says, answer.text) is not None
+
+    def refusal(self, answer: Answer) -> Refusal:
+        """What this row makes of an error that it is about."""
+        found = re.search(self.says, answer.text)
         known = facts(answer) | (found.groupdict(default="") if found else {})
         known = {name: fact.replace("{", "(").replace("}", ")") for name, fact in known.items()}
+        room = tuple(zone.strip() for zone in answer.metadata("zonesAvailable").split(",") if zone.strip())
         return Refusal(
             code=answer.codes[0] if answer.codes else "",
             message=answer.message,
@@ -91,8 +92,8 @@ class Row:
             may_pass=self.passes,
             for_all_models=not self.own_model,
             short=self.short.format_map(known | {"what": "{what}"}),
-            advice=self.advice.format_map(known),
-            zones_with_room=tuple(one for one in answer.metadata("zonesAvailable").split(",") if one),
+            advice=_to_where_room_is(room) if room else self.advice.format_map(known),
+            zones_with_room=room,
             pause_s=self.pause_s,
         )
 
@@ -109,14 +110,17 @@ def facts(answer: Answer) -> dict[str, str]:
     }
 
 
+def _to_where_room_is(zones: tuple[str, ...]) -> str:
+    return f"go to where Google says that there is room now: hydra.launcher.vm.zones=[{','.join(zones)}]"
+
+
 def _first(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     return found.group(1) if found else ""
 
 
 def _role(permission: str) -> str:
-    roles: Mapping[str, str] = dict(_ROLES)
-    for beginning, role in roles.items():
+    for beginning, role in _ROLES:
         if permission.startswith(beginning):
             return role.format(permission=permission)
     return f"a role with {permission}" if permission else "roles/compute.instanceAdmin.v1"
