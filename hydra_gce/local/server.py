@@ -78,6 +78,7 @@ class Server:
 
     def serve(self) -> None:
         """Serve until stopped, asked to end, or idle for long enough."""
+        self._storage.meet(self.cloud.bad_day)
         self._storage.start()
         self.cloud.operations.resume()
         self._lifecycle.follow(_FOLLOW_EVERY_S)
@@ -145,6 +146,8 @@ class Server:
                 day.end(cloud.store)
         elif request.method != "GET":
             return _json({"error": "GET, POST or DELETE"}, 405)
+        if request.method != "GET":
+            self._storage.meet(cloud.bad_day)
         return _json(day.in_json(cloud.bad_day))
 
     def _status(self) -> dict[str, Any]:
