@@ -8,7 +8,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TypeVar
 from urllib.parse import urlsplit
+
+Proxy = TypeVar("Proxy", bound="LossyProxy")
 
 
 class LossyProxy:
@@ -89,7 +92,12 @@ class LossyProxy:
 
 @contextmanager
 def lossy_proxy(target: str) -> Iterator[LossyProxy]:
-    proxy = LossyProxy(target)
+    with serving(LossyProxy(target)) as proxy:
+        yield proxy
+
+
+@contextmanager
+def serving(proxy: Proxy) -> Iterator[Proxy]:
     thread = threading.Thread(target=proxy.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
