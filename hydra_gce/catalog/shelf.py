@@ -8,12 +8,14 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from hydra_gce.home import home
@@ -39,6 +41,15 @@ def place() -> Path:
 
 def text(where: Path, table: str) -> str:
     return (where / f"{table}.csv").read_text(encoding="utf-8")
+
+
+def csv_text(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A table as its file has it."""
+    content = io.StringIO()
+    writer = csv.writer(content, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return content.getvalue()
 
 
 def shelve(tables: Mapping[str, str]) -> Path:
