@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from hydra_gce.local.chaos.scenario import OperationEnd
-from hydra_gce.local.compute.errors import OperationError
+from hydra_gce.local.compute.errors import OperationError, stockout_sentence
 
 Json = dict[str, Any]
 
@@ -58,12 +58,9 @@ class Plan:
 
 
 def _sentence(code: str, place: str) -> str:
-    if code.startswith("ZONE_RESOURCE_POOL_EXHAUSTED"):
-        return (
-            f"The zone '{place}' does not have enough resources available to fulfill the request."
-            "  Try a different zone, or try again later."
-        )
-    return f"{code} (a bad day has no sentence for it)"
+    if code in ("ZONE_RESOURCE_POOL_EXHAUSTED", "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS"):
+        return stockout_sentence(place, with_details=code.endswith("_WITH_DETAILS"))
+    return f"The operation failed with {code}."
 
 
 def canceled() -> OperationError:

@@ -245,12 +245,23 @@ def _answer(part: Fields) -> Answer:
     return answer
 
 
+# What Google's operations say beside these codes.
+_HTTP = {
+    "INTERNAL_ERROR": 500,
+    "QUOTA_EXCEEDED": 403,
+    "RESOURCE_NOT_FOUND": 404,
+    "ZONE_RESOURCE_POOL_EXHAUSTED": 503,
+    "ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS": 503,
+}
+
+
 def _operation_end(part: Fields) -> OperationEnd:
+    code = part.text("code")
     end = OperationEnd(
-        code=part.text("code"),
+        code=code,
         message=part.text("message", ""),
         details=part.mappings("details"),
-        http=int(part.number("http", 400, low=400, high=599, whole=True)),
+        http=int(part.number("http", _HTTP.get(code, 400), low=400, high=599, whole=True)),
         made=part.flag("made"),
     )
     part.no_more()

@@ -156,15 +156,9 @@ def zone_stockout(
     Plain for a standard VM without GPUs (GoogleCloudPlatform/ai-on-gke, issue 849); `with_details` for spot and for
     GPUs (kubernetes/k8s.io, issue 9834). `attachment` is `<accelerator type>:<count>`; `available` are zones to try.
     """
-    why = (
-        "'NULL:0/NULL:0/NULL:0 (state:STOCKOUT, sub-state:STOCKOUT, resource type:compute)'."
-        if with_details
-        else "Try a different zone, or try again later."
-    )
     return OperationError(
         "ZONE_RESOURCE_POOL_EXHAUSTED" + ("_WITH_DETAILS" if with_details else ""),
-        f"The zone 'projects/{project}/zones/{zone}' does not have enough resources available to fulfill the request."
-        f"  {why}",
+        stockout_sentence(f"projects/{project}/zones/{zone}", with_details=with_details),
         http=(503, "SERVICE UNAVAILABLE"),
         details=[
             {
@@ -197,6 +191,16 @@ def zone_stockout(
             },
         ],
     )
+
+
+def stockout_sentence(zone: str, *, with_details: bool) -> str:
+    """What is said of a zone (`projects/<project>/zones/<zone>`) that is sold out, in either of the two codes."""
+    why = (
+        "'NULL:0/NULL:0/NULL:0 (state:STOCKOUT, sub-state:STOCKOUT, resource type:compute)'."
+        if with_details
+        else "Try a different zone, or try again later."
+    )
+    return f"The zone '{zone}' does not have enough resources available to fulfill the request.  {why}"
 
 
 def _unavailable(zone: str, machine_type: str, attachment: str, available: list[str]) -> str:

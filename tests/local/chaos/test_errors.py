@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -180,12 +181,43 @@ def test_an_answer_may_come_late(cloud: Embedded) -> None:
 
 def test_an_operation_may_take_longer(cloud: Embedded) -> None:
     bring(cloud, {"errors": [rule(operation_slow_s=0.5)]})
-    start = time.monotonic()
-    operation = begin(cloud)
-    assert cloud.get("vm").status == "PROVISIONING"
-    assert not cloud.wait(operation).error.errors
-    assert time.monotonic() - start >= 0.5
+    operation = cloud.wait(begin(cloud))
+    assert not operation.error.errors
+    start, end = (datetime.fromisoformat(one) for one in (operation.start_time, operation.end_time))
+    assert (end - start).total_seconds() >= 0.5
     assert cloud.get("vm").status == "RUNNING"
+
+
+@pytest.mark.parametrize(
+    ("code", "http", "sentence"),
+    [
+        ("ZONE_RESOURCE_POOL_EXHAUSTED", 503, "Try a different zone, or try again later."),
+        ("ZONE_RESOURCE_POOL_EXHAUSTED_WITH_DETAILS", 503, "resource type:compute)'."),
+        ("QUOTA_EXCEEDED", 403, "The operation failed with QUOTA_EXCEEDED."),
+        ("SOMETHING_NEW", 400, "The operation failed with SOMETHING_NEW."),
+    ],
+)
+def test_a_code_alone_is_enough(cloud: Embedded, code: str, http: int, sentence: str) -> None:
+    bring(cloud, {"errors": [rule(operation={"code": code})]})
+    operation = cloud.wait(begin(cloud))
+    assert cloud.codes(operation) == [code]
+    assert operation.error.errors[0].message.endswith(sentence)
+    assert operation.http_error_status_code == http
+
+
+def test_vms_of_one_bulk_insert_share_its_end(cloud: Embedded) -> None:
+    bring(cloud, {"errors": [rule("instances.bulkInsert", operation={"code": "INTERNAL_ERROR"}, times=1)]})
+    vm = instance("any")
+    properties = compute_v1.InstanceProperties(
+        machine_type="e2-micro", disks=vm.disks, network_interfaces=vm.network_interfaces
+    )
+    bulk = compute_v1.BulkInsertInstanceResource(count=2, name_pattern="vm-#", instance_properties=properties)
+    cloud.instances.bulk_insert_unary(project=PROJECT, zone=ZONE, bulk_insert_instance_resource_resource=bulk)
+    eventually(lambda: cloud.names() == [])
+    made = [
+        one for one in cloud.operations.list(project=PROJECT, zone=ZONE) if one.operation_type == "insert"
+    ]
+    assert [cloud.codes(cloud.wait(one)) for one in made] == [["INTERNAL_ERROR"]] * 2
 
 
 def test_a_stuck_insert_stays_so_over_a_restart_until_its_vm_is_deleted(
