@@ -357,7 +357,7 @@ def test_deleting_a_vm_that_is_gone_is_no_error(lab: Lab) -> None:
         ("ZONE_RESOURCE_POOL_EXHAUSTED", "", None, Reach.ZONE),
         ("UNSUPPORTED_OPERATION", "", None, Reach.ZONE),
         ("SOMETHING_NEW", "nobody knows it", None, Reach.ZONE),
-        ("somethingNew", "nobody knows it", 503, Reach.ZONE),
+        ("somethingNew", "nobody knows it", 503, Reach.ATTEMPT),
         ("somethingNew", "nobody knows it", 500, Reach.ATTEMPT),
         ("somethingNew", "nobody knows it", 400, Reach.REQUEST),
         ("quotaExceeded", "Quota 'CPUS' exceeded.  Limit: 8.0 in region r.", 403, Reach.REGION),
