@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from dataclasses import fields
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -169,6 +170,57 @@ def test_fields_of_the_users_own_are_merged_over_ours() -> None:
     assert VM().instance == {}
 
 
+CHANGES: dict[str, Any] = {
+    "gpu": "T4",
+    "gpu_count": 8,
+    "machine_type": "n1-standard-8",
+    "provisioning": "spot",
+    "zones": ["us-central1-f"],
+    "regions": ["europe-west4"],
+    "queue_minutes": 5.0,
+    "image": "mine",
+    "container": "python:3.11-slim",
+    "disk_gb": 51,
+    "disk_type": "pd-ssd",
+    "local_ssds": 8,
+    "network": "lab",
+    "subnetwork": "lab",
+    "external_ip": False,
+    "service_account": "a@b.iam.gserviceaccount.com",
+    "scopes": [],
+    "tags": ["lab"],
+    "labels": {"team": "vision"},
+    "metadata": {"enable-oslogin": "TRUE"},
+    "reservation": "mine",
+    "secure_boot": True,
+    "vtpm": False,
+    "integrity_monitoring": False,
+    "max_run_hours": 1.0,
+    "instance": {"description": "mine"},
+}
+# What a field needs to have a meaning at all.
+NEEDED: dict[str, dict[str, Any]] = {
+    "gpu_count": {"gpu": "V100"},
+    "queue_minutes": {"gpu": "L4", "provisioning": "flex_start"},
+    "local_ssds": {"machine_type": "n2-standard-4"},
+}
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(VM)])
+def test_no_field_is_without_effect(field: str) -> None:
+    needed = NEEDED.get(field, {})
+    before, after = VM(**needed), VM(**{**needed, field: CHANGES[field]})
+    assert _asked(before) != _asked(after)
+
+
+def _asked(vm: VM) -> dict[str, Any]:
+    """All that Compute Engine is told about a sweep's first VM."""
+    identity = Identity(SweepNames("calm-otter"), b"k" * 32, 0.0)
+    sent = Sent(Placement("code", "/p"), [], "environment", "launcher")
+    made = order(Settings(vm=vm), "my-project", None, "b", identity, sent)
+    return made.body(0, 1, candidate(vm))
+
+
 def test_every_vm_carries_its_own_end() -> None:
     for machine in MACHINES:
         scheduling = body(VM(**{**machine, "max_run_hours": 1.5}))["scheduling"]
@@ -254,13 +306,12 @@ def test_a_shielded_vm_is_asked_for_only_where_it_differs_from_googles_defaults(
 
 
 def test_the_agent_learns_which_container_the_program_runs_in() -> None:
-    def attributes(vm: VM) -> dict[str, str]:
-        identity = Identity(SweepNames("calm-otter"), b"k" * 32, 0.0)
-        sent = Sent(Placement("code", "/p"), [], "environment", "launcher")
-        return order(Settings(vm=vm), "my-project", None, "b", identity, sent).attributes
+    def container(vm: VM) -> list[str]:
+        items = _asked(vm)["metadata"]["items"]
+        return [item["value"] for item in items if item["key"] == "hydra-gce-container"]
 
-    assert attributes(VM(container="python:3.11-slim"))["hydra-gce-container"] == "python:3.11-slim"
-    assert "hydra-gce-container" not in attributes(VM())
+    assert container(VM(container="python:3.11-slim")) == ["python:3.11-slim"]
+    assert container(VM()) == []
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,10 @@ def test_what_can_be_sent_is_let_through(vm: VM) -> None:
             {"instance": {"canIpForward": "perhaps"}},
             "vm.instance: Compute Engine's Instance does not take this",
         ),
+        (
+            {"instance": {"labels": {"hydra-gce-sweep": "a"}}},
+            "vm.instance.labels.hydra-gce-sweep: labels that begin",
+        ),
         ({"instance": {"name": "mine"}}, "vm.instance.name: VMs are named after their sweep and job"),
         (
             {"instance": {"metadata": {"items": []}}},

@@ -15,7 +15,7 @@ from hydra_gce.machines import disks, images, places, prices
 from hydra_gce.machines.gpus import check_together, counts_of, gpu_named, smallest_for, types_with
 from hydra_gce.machines.request import PROVISIONINGS, Accelerator, ProvisioningModel, VMRequest
 from hydra_gce.machines.shapes import Shape, shape_of
-from hydra_gce.machines.words import nearest, one_of
+from hydra_gce.machines.words import either, nearest, one_of
 
 T = TypeVar("T")
 
@@ -149,7 +149,8 @@ def _not_sold_as(machine: Machine, model: ProvisioningModel) -> str | None:
     if model is ProvisioningModel.STANDARD and NOT_ON_DEMAND.fullmatch(name):
         whole = [s.name for s in types_with(machine.gpu or "") if not NOT_ON_DEMAND.fullmatch(s.name)]
         other = f", or take {whole[0]}" if whole else ""
-        return f"is not sold on demand. Say vm.provisioning=spot or flex_start{other}."
+        ways = ["spot", "flex_start"] + ["reservation"] * (not NOT_BY_RESERVATION.fullmatch(name))
+        return f"is not sold on demand. Say vm.provisioning={either(ways)}{other}."
     if model is ProvisioningModel.RESERVATION_BOUND and NOT_BY_RESERVATION.fullmatch(name):
         return "cannot be reserved. Say vm.provisioning=spot or flex_start."
     if model is ProvisioningModel.SPOT and not prices.has_spot_price(machine.shape):

@@ -13,7 +13,7 @@ from hydra_gce.machines.images import NAME, PROJECT
 from hydra_gce.machines.words import one_of
 from hydra_gce.request.body import JOB_LABEL, SWEEP_LABEL
 from hydra_gce.request.order import startup_script
-from hydra_gce.request.overlay import wrong_fields
+from hydra_gce.request.overlay import RESERVED, wrong_fields
 from hydra_gce.settings import VM
 
 # https://docs.cloud.google.com/ai-hypercomputer/docs/create/create-vm: 90 seconds to two hours, for up to seven days.
@@ -34,7 +34,6 @@ _ALL = f"{AUTH}cloud-platform"
 _STORAGE = {f"{AUTH}devstorage.read_write", f"{AUTH}devstorage.full_control"}
 _COMPUTE = f"{AUTH}compute"
 
-_RESERVED = "hydra-gce-"
 _IS_NAME = re.compile(NAME)
 _METADATA_KEY = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _EMAIL = re.compile(r"[^@\s/]+@[^@\s/]+\.[a-z]+")
@@ -166,8 +165,8 @@ def _labels(vm: VM) -> Iterator[str]:
     if len(vm.labels) > most:
         yield f"vm.labels: a VM has {MOST_LABELS} labels at most; {most} of them are yours, not {len(vm.labels)}."
     for key, value in vm.labels.items():
-        if key.startswith(_RESERVED):
-            yield f"vm.labels.{key}: labels that begin with {_RESERVED} are the launcher's own. Choose another key."
+        if key.startswith(RESERVED):
+            yield f"vm.labels.{key}: labels that begin with {RESERVED} are the launcher's own. Choose another key."
         elif not (0 < len(key) <= 63 and _is_lower_letter(key[0]) and all(map(_in_label, key))):
             yield (
                 f"vm.labels.{key}: a key is a lowercase letter, then up to 62 lowercase letters, digits, _ and -."
@@ -192,8 +191,8 @@ def _is_lower_letter(character: str) -> bool:
 def _metadata(vm: VM) -> Iterator[str]:
     """https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations"""
     for key, value in vm.metadata.items():
-        if key.startswith(_RESERVED):
-            yield f"vm.metadata.{key}: keys that begin with {_RESERVED} are the launcher's own. Choose another key."
+        if key.startswith(RESERVED):
+            yield f"vm.metadata.{key}: keys that begin with {RESERVED} are the launcher's own. Choose another key."
         elif key == "startup-script":
             yield (
                 "vm.metadata.startup-script: the launcher's own startup script brings up the job."

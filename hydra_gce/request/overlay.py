@@ -12,6 +12,9 @@ from hydra_gce.machines.words import either, nearest
 FIELD = "hydra.launcher.vm.instance"
 REFERENCE = "https://cloud.google.com/compute/docs/reference/rest/v1/instances"
 
+RESERVED = "hydra-gce-"
+"""What begins like this, of labels and metadata, is the launcher's own."""
+
 # What the launcher cannot do without, and where to say it instead.
 _OURS = {
     "name": "VMs are named after their sweep and job, so that none is made twice",
@@ -42,6 +45,9 @@ def wrong_fields(extra: Mapping[str, Any]) -> Iterator[str]:
     for key, why in _OURS.items():
         if key in extra:
             yield f"vm.instance.{key}: {why}."
+    for key in extra.get("labels") or {}:
+        if str(key).startswith(RESERVED):
+            yield f"vm.instance.labels.{key}: labels that begin with {RESERVED} are the launcher's own."
     message = compute_v1.Instance.pb(compute_v1.Instance())
     unknown = list(_unknown(message.DESCRIPTOR, extra, "vm.instance"))
     yield from unknown

@@ -132,6 +132,16 @@ def test_gpus_are_only_looked_for_in_zones_that_have_them() -> None:
             "or flex_start, or take a3-highgpu-8g.",
         ),
         (
+            VMRequest(gpu="H200"),
+            "hydra.launcher.vm.provisioning: a3-ultragpu-8g is not sold on demand. Say vm.provisioning=spot, "
+            "flex_start or reservation.",
+        ),
+        (
+            VMRequest(gpu="T4", machine_type="g1-small"),
+            "hydra.launcher.vm: a T4 cannot be attached to g1-small (T4s are attached to n1-standard-*, n1-highmem-*, "
+            "n1-highcpu-* and custom N1 types). Leave vm.machine_type out and n1-standard-4 is taken.",
+        ),
+        (
             VMRequest(machine_type="m2-ultramem-208", provisioning="spot"),
             "hydra.launcher.vm.provisioning: m2-ultramem-208 is not sold as spot. Say "
             "vm.provisioning=standard.",
