@@ -6,18 +6,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from hydra_gce.bucket import SweepNames
-from hydra_gce.cargo.pack import Sent
 from hydra_gce.compose import Point
 from hydra_gce.display.figures import money
-from hydra_gce.errors import ConfigError
-from hydra_gce.identity import Identity
-from hydra_gce.jobs import Placement
 from hydra_gce.machines import Candidate, Price
 from hydra_gce.machines.words import shortened
-from hydra_gce.money.budget import Budget
 from hydra_gce.money.estimate import before
-from hydra_gce.request import JOB_LABEL, Order, order
+from hydra_gce.request import JOB_LABEL, Order
 from hydra_gce.settings import Settings
 
 GOOGLE = "https://compute.googleapis.com"
@@ -29,13 +23,6 @@ _MOST_CHARACTERS = 120
 """Of a metadata value: what is longer is shown by its first line and its size."""
 _SECRET = {"hydra-gce-key": "<the sweep's key>"}
 _JOB = "<job>"
-
-
-def draft(settings: Settings, project: str, image: str | None, bucket: str) -> Order:
-    """The order of a sweep that has no name, no key and nothing in the bucket: what is not known yet stands in <>."""
-    identity = Identity(SweepNames("<sweep>"), b"", 0.0)
-    sent = Sent(Placement("<code>", "<code>"), [], "environments/<sha256>.json", "launcher/<sha256>.whl")
-    return order(settings, project, image, bucket, identity, sent)
 
 
 def lines(
@@ -56,7 +43,7 @@ def lines(
         "estimate", [_points_said(points, settings) + before(candidates, len(points), settings)]
     )
     if settings.budget_usd is not None:
-        yield from _titled("budget", [_budget(candidates, settings)])
+        yield from _titled("budget", [f"${settings.budget_usd:g}, on_budget={settings.on_budget}"])
     yield from _titled("points", _points(points))
     yield from _titled("places", _places(candidates))
     yield ""
@@ -81,18 +68,6 @@ def _machine(order: Order, candidate: Candidate, settings: Settings) -> str:
     if vm.container:
         parts.append(f"container {vm.container}")
     return " · ".join([*parts, f"deleted after {vm.max_run_hours:g} h at the latest"])
-
-
-def _budget(candidates: Sequence[Candidate], settings: Settings) -> str:
-    """What the limit means, or why no VM could be started within it."""
-    said = f"${settings.budget_usd:g}, on_budget={settings.on_budget}"
-    budget = Budget.of(settings)
-    try:
-        if budget is not None:
-            budget.check(candidates)
-    except ConfigError as error:
-        return f"{said}. {error}"
-    return said
 
 
 def _points_said(points: Sequence[Point], settings: Settings) -> str:

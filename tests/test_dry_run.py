@@ -10,7 +10,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from hydra_gce.compose import Point
-from hydra_gce.dry_run import draft, lines
+from hydra_gce.dry_run import lines
 from hydra_gce.machines import resolve
 from hydra_gce.request import Order, to_message, vm_request
 from hydra_gce.settings import VM, Settings
@@ -29,7 +29,7 @@ def shown(asked: Settings, points: int = 3, order: Order | None = None, **more: 
         Point(num, [f"lr=1e-{num}"], OmegaConf.create({}), Path("/s"), Path(f"/s/{num}"))
         for num in range(points)
     ]
-    order = order or draft(asked, "ml-lab", None, "hydra-gce-ml-lab")
+    order = order or Order("calm-otter", "ml-lab", asked.vm, None, {})
     return "\n".join(lines(order, resolve(vm_request(asked.vm)), whole, asked, **more))
 
 
@@ -97,7 +97,7 @@ def test_requests_that_differ_in_nothing_but_their_job_are_shown_once() -> None:
 
 def test_with_fewer_vms_than_points_only_their_requests_are_shown() -> None:
     text = shown(settings(max_vms=2), points=5)
-    assert "2 times, for hg-<sweep>-0, hg-<sweep>-1:" in text
+    assert "2 times, for hg-calm-otter-0, hg-calm-otter-1:" in text
     assert "max_vms=2: the other 3 points follow in these VMs." in text
 
 
@@ -113,19 +113,12 @@ def test_the_sweeps_key_is_never_shown_and_long_texts_by_their_size(points: int)
     assert values["long"] == "x" * 120 + " … (5,000 bytes)"
 
 
-def test_a_budget_that_no_vm_is_within_is_said() -> None:
-    assert "budget     $500, on_budget=wait" in shown(settings(budget_usd=500.0))
-    assert "no VM could be started" in shown(settings(budget_usd=0.01))
-    assert "budget  " not in shown(settings())
-
-
-def test_what_is_not_known_before_a_sweep_has_begun_stands_in_brackets() -> None:
-    text = shown(settings(vm=VM(container="python:3.11-slim")), points=1)
+def test_the_budget_and_the_container_are_said_where_there_are_such() -> None:
+    text = shown(settings(budget_usd=500.0, vm=VM(container="python:3.11-slim")), points=1)
+    assert "budget     $500, on_budget=wait" in text
     assert "container python:3.11-slim" in text
-    values = metadata(body_of(text))
-    assert values["hydra-gce-container"] == "python:3.11-slim"
-    assert values["hydra-gce-sweep"] == "<sweep>"
-    assert body_of(text)["name"] == "hg-<sweep>-0"
+    assert "budget  " not in shown(settings())
+    assert "container" not in shown(settings())
 
 
 def test_the_embedded_compute_engine_is_named_as_such() -> None:
