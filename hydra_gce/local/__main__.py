@@ -155,6 +155,8 @@ def _in_words(known: dict[str, object]) -> list[str]:
         f"Cloud Storage   {known['storage']}",
         f"process {known['pid']}, state in {known['home']}",
     ]
+    if known["bad_day"]:
+        lines.append("a bad day is on: `chaos status` tells more, `chaos off` ends it")
     instances = known["instances"]
     assert isinstance(instances, list)
     lines += [

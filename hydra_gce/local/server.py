@@ -160,6 +160,7 @@ class Server:
             "project": PROJECT,
             "cores": self.cloud.host.cores,
             "memory_bytes": self.cloud.host.memory_bytes,
+            "bad_day": self.cloud.bad_day is not None,
             "instances": [
                 {
                     "name": one.name,

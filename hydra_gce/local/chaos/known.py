@@ -6,28 +6,19 @@ import difflib
 from collections.abc import Collection, Iterable
 from fnmatch import filter as matching
 
+from hydra_gce.local.chaos import storage_calls
 from hydra_gce.local.chaos.scenario import ANY, Scenario, ScenarioError
 from hydra_gce.local.chaos.stock import GLOBAL
 from hydra_gce.local.compute.app import METHODS
 from hydra_gce.local.compute.capacity import quota_metrics
 from hydra_gce.local.compute.cloud import Cloud
 
-# Cloud Storage's JSON API, as far as a scenario can tell its requests apart.
-STORAGE_METHODS = (
-    *(
-        f"storage.objects.{verb}"
-        for verb in ("insert", "get", "list", "delete", "patch", "update", "copy", "rewrite")
-    ),
-    *("storage.objects.compose", "storage.buckets.insert", "storage.buckets.get", "storage.buckets.list"),
-    *("storage.buckets.delete", "storage.buckets.patch", "storage.buckets.update"),
-)
-
 
 def check(scenario: Scenario, cloud: Cloud) -> None:
     """Raises `ScenarioError` with every name and wildcard that is for nothing."""
     mistakes: list[str] = []
     zones, machines = cloud.catalog.zones, _machines(cloud)
-    methods = [*METHODS, *STORAGE_METHODS]
+    methods = [*METHODS, *storage_calls.METHODS]
     for part in ("stock", "errors", "vms"):
         for index, rule in enumerate(getattr(scenario, part)):
             where = f"{part}[{index}]"

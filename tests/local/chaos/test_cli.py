@@ -64,7 +64,9 @@ def test_a_day_begins_from_a_file_outlives_a_kill_and_ends(command: Command, tmp
     assert command("chaos", "status")[1] == "The embedded Compute Engine is not running.\n"
     command("env")  # starts it
     assert json.loads(command("chaos", "status", "--json")[1]) == before
+    assert "a bad day is on" in command("status")[1]
     assert command("chaos", "off")[1] == "No bad day is on.\n"
+    assert "bad day" not in command("status")[1]
 
 
 def test_a_file_with_mistakes_starts_nothing_and_names_them_all(command: Command, tmp_path: Path) -> None:
