@@ -123,6 +123,20 @@ def test_a_preempted_spot_vm_is_warned_and_then_deleted(cloud: Embedded) -> None
     assert "compute.instances.preempted" in types
 
 
+@pytest.mark.parametrize(("scheduling", "grace"), [(SPOT, "1"), (compute_v1.Scheduling(), "2")])
+def test_a_deleted_vm_is_shut_down_and_its_guest_has_the_time_of_its_kind(
+    cloud: Embedded, scheduling: compute_v1.Scheduling, grace: str
+) -> None:
+    cloud.insert("vm", scheduling=scheduling)
+    machine = cloud.machines.named("vm")
+    request = compute_v1.DeleteInstanceRequest(
+        project=PROJECT, zone=ZONE, instance="vm", no_graceful_shutdown=True
+    )
+    cloud.wait(cloud.instances.delete_unary(request=request))
+    assert machine.orders == [f"shut-down {grace}"]
+    assert cloud.names() == []
+
+
 def test_a_standard_vm_migrates_and_stays_up(cloud: Embedded) -> None:
     cloud.insert("vm")
     cloud.call("simulate_maintenance_event", "vm")

@@ -105,7 +105,9 @@ class Lifecycle:
     def _let_go(self, instance: Resource) -> None:
         """The guest has as long as Compute Engine gives it when somebody stops or deletes the VM.
 
-        https://cloud.google.com/compute/docs/instances/stop-start-instance#shutdown-period
+        https://cloud.google.com/compute/docs/instances/stop-start-instance#shutdown-period. `noGracefulShutdown`
+        changes nothing: it skips `gracefulShutdown`, a time before this one that VMs here do not have
+        (https://cloud.google.com/compute/docs/instances/graceful-shutdown-overview).
         """
         spot = instance.body["scheduling"].get("preemptible", False)
         notice = self._cloud.notice
