@@ -33,8 +33,8 @@ def test_a_listed_vm_has_the_price_of_its_candidate(wanted: dict[str, Any]) -> N
         place.machine_type,
         place.zone,
         place.model.value,
-        [(attached.type, attached.count)] if attached else [],
-        disks=[(place.disk_type, request.disk_gb)],
+        [(attached.type, int(place.gpu_count))] if attached else [],
+        disks=[(place.disk_type, request.disk_gb or 0)],
         external_ip=request.external_ip,
     )
     assert price is not None

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from hydra_gce.inventory import SweepInventory
     from hydra_gce.leftovers import Leftover
 
+# Whether names are shown without their sweep's, the least width of the machine, how many columns, the gap between.
+_FORMS = (
+    (False, None, 7, 2),
+    (True, None, 7, 2),
+    (True, None, 7, 1),
+    (True, 9, 7, 1),
+    (True, 9, 6, 1),
+    (True, 9, 5, 1),
+)
 _JOBS_ASKED = 20  # of so many ended sweeps, the newest, the jobs are counted
 
 
@@ -139,9 +148,9 @@ def _table(one: SweepInventory, now: float, width: int | None) -> list[Text]:
 
     if not one.leftovers:
         return []
-    columns = [Column("  name"), Column("zone"), Column("machine", least=9), Column("state")]
-    columns += [Column("age", right=True), Column("$/h", right=True), Column("so far", right=True)]
-    for short, kept, gap in ((False, 7, 2), (True, 7, 2), (True, 7, 1), (True, 6, 1), (True, 5, 1)):
+    for short, least, kept, gap in _FORMS:
+        columns = [Column("  name"), Column("zone"), Column("machine", least=least), Column("state")]
+        columns += [Column("age", right=True), Column("$/h", right=True), Column("so far", right=True)]
         rows = [_row(thing, now, one.sweep if short else "")[:kept] for thing in one.leftovers]
         fitting = grid(columns[:kept], rows, width, gap)
         if fitting is not None:

@@ -46,8 +46,8 @@ def test_after_the_launcher_was_killed_ls_shows_what_runs_and_down_removes_it(
     assert not row["launcher_alive"]
     assert [vm["name"] for vm in row["vms"]] == [f"hg-{sweep}-0"]
     assert gone.code == 0
-    assert f"deleting hg-{sweep}-0" in gone.out
-    assert "no VM is left" in gone.out
+    assert f"VM hg-{sweep}-0 in " in gone.out
+    assert "nothing is left" in gone.out
     assert not HereCompute(engine).instances(sweep)
 
 
@@ -85,7 +85,7 @@ def test_a_vm_goes_on_after_an_interrupt_if_the_person_says_keep(long: Project, 
         assert HereCompute(engine).instances(sweep)
     finally:
         terminal.close(force=True)
-    assert "no VM is left" in hydra_gce("down", sweep).out
+    assert "nothing is left" in hydra_gce("down", sweep).out
 
 
 def processes_of(home: Path) -> list[str]:
