@@ -116,10 +116,12 @@ class HereCompute:
         self, zone: str, body: dict[str, Any], request_id: str, limit_s: float = OPERATION_S
     ) -> Refusal | None:
         from google.api_core.exceptions import Conflict, GoogleAPICallError
+        from google.auth.exceptions import RefreshError
         from google.cloud import compute_v1
 
+        project = self.backend.project
         request = compute_v1.InsertInstanceRequest(
-            project=self.backend.project, zone=zone, instance_resource=to_message(body), request_id=request_id
+            project=project, zone=zone, instance_resource=to_message(body), request_id=request_id
         )
         try:
             begun = self.backend.instances.insert_unary(request=request, timeout=_ANSWER_S)
@@ -128,20 +130,21 @@ class HereCompute:
         except GoogleAPICallError as error:
             if (error.code or 0) >= 500 and self._exists(zone, body["name"]):
                 return None  # it was carried out for all that
-            return judge(_reason(error), error.message, error.code, _plain(error.details))
+            return judge(_reason(error), error.message, error.code, _plain(error.details), project)
+        except RefreshError as error:
+            return judge("authError", str(error), 401, project=project)
         except UNREACHABLE as error:
             raise Unreachable(str(error)) from error
         operation = self._done(zone, begun, limit_s)
         if operation is None:
             self.delete(zone, body["name"])
-            message = f"Compute Engine has worked on the VM for {limit_s:.0f} s and is not done"
-            return Refusal("OPERATION_STUCK", message, Reach.ZONE)
+            return judge("OPERATION_STUCK", f"Compute Engine is not done with the VM after {limit_s:.0f} s")
         if operation.error.errors:
             self.delete(
                 zone, body["name"]
             )  # an operation may fail with its VM made, which would go on costing
             first = operation.error.errors[0]
-            return judge(first.code, first.message, details=_details(first))
+            return judge(first.code, first.message, details=_details(first), project=project)
         return None
 
     def _done(self, zone: str, operation: Any, limit_s: float) -> Any:
@@ -272,14 +275,15 @@ class HereCompute:
 def asking() -> Iterator[None]:
     """Google's client's errors as ours, where they say nothing about the VM itself."""
     from google.api_core.exceptions import Forbidden, Unauthorized
+    from google.auth.exceptions import RefreshError
 
     try:
         yield
-    except (Forbidden, Unauthorized) as error:
+    except (Forbidden, Unauthorized, RefreshError) as error:
         if _is_passing(error):
             raise Unreachable(str(error)) from error
         raise CredentialsError(
-            f"Compute Engine refuses to be asked: {error.message}. Who asks needs the role"
+            f"Compute Engine refuses to be asked: {error}. Who asks needs the role"
             " roles/compute.instanceAdmin.v1 in the project, and valid credentials:"
             " gcloud auth application-default login"
         ) from error

@@ -77,7 +77,7 @@ class Sweep:
             connecting = aside.submit(connect, self.settings.backend, self.settings.project)
             points = compose.compose(self.config, self.hydra_context.config_loader, job_overrides, first)
             program = compose.pack(self.task_function, self.hydra_context)
-            packed = cargo.pack(self.settings, compose.script(), Path.cwd(), self._tell)
+            packed = cargo.pack(self.settings, compose.script(), Path.cwd(), sweep_dir, self._tell)
             backend = connecting.result()
             if self.settings.backend == "auto" and backend.kind == "local":
                 print(NO_PROJECT, flush=True)

@@ -38,17 +38,18 @@ class Sent:
     launcher: str
 
 
-def pack(settings: Settings, script: str | None, cwd: Path, tell: Callable[[str], None]) -> Cargo:
-    """Takes the snapshots and works out the environment.
+def pack(
+    settings: Settings, script: str | None, cwd: Path, sweep_dir: Path, tell: Callable[[str], None]
+) -> Cargo:
+    """Takes the snapshots and works out the environment. What earlier launches left in ``sweep_dir`` is no code.
 
     :raises ConfigError: a path is missing, or the environment asked for contradicts itself.
     :raises CodeTooLarge: see ``hydra.launcher.code.max_mb``.
     :raises EnvironmentUnsolvable: no set of packages meets the requirements.
     """
     root = code_root(settings, script, cwd)
-    code = snapshot.take(
-        root, settings.code.include, settings.code.exclude, settings.code.max_mb * 1_000_000, cache()
-    )
+    exclude = [*settings.code.exclude, *_outputs(root, sweep_dir)]
+    code = snapshot.take(root, settings.code.include, exclude, settings.code.max_mb * 1_000_000, cache())
     data = [(path, snapshot.take_data(path, cache())) for path in _data_paths(settings, cwd)]
     resolution = environment.resolve(
         root,
@@ -97,6 +98,14 @@ def code_root(settings: Settings, script: str | None, cwd: Path) -> Path:
     installed = any(part in ("bin", "Scripts", "site-packages") for part in folder.parts[-2:])
     inside = folder.is_relative_to(cwd)
     return find_root(cwd if installed or inside else folder)
+
+
+def _outputs(root: Path, sweep_dir: Path) -> list[str]:
+    """A pattern for what is in the sweep's directory, unless that holds the code itself."""
+    inside = sweep_dir.resolve()
+    if inside == root or not inside.is_relative_to(root):
+        return []
+    return [f"/{inside.relative_to(root).as_posix()}/"]
 
 
 def _data_paths(settings: Settings, cwd: Path) -> list[Path]:
