@@ -13,11 +13,11 @@ import hydra_gce.local.compute
 SERVED = Path(hydra_gce.local.compute.__file__).with_name("api.json")
 METHODS = {
     "acceleratorTypes": "aggregatedList get list",
-    "addresses": "aggregatedList get list",
+    "addresses": "aggregatedList delete get insert list setLabels",
     "diskTypes": "aggregatedList get list",
     "disks": "aggregatedList delete get insert list resize setLabels",
     "firewalls": "delete get insert list",
-    "globalAddresses": "list",
+    "globalAddresses": "delete get insert list setLabels",
     "globalOperations": "aggregatedList delete get list wait",
     "imageFamilyViews": "get",
     "images": "delete get getFromFamily insert list setLabels",

@@ -69,7 +69,7 @@ def _interface(
     _check_reference(given.get("network"), "networks", f"{where}.network", "network")
     _check_reference(given.get("subnetwork"), "subnetworks", f"{where}.subnetwork", "subnetwork")
     region = region_of(zone)
-    internal = given.get("networkIP") or _free_address(f"10.{_subnet(cloud, region)}", 16, used)
+    internal = given.get("networkIP") or _free_address(f"10.{subnet_number(cloud, region)}", 16, used)
     interface: Json = {
         "kind": "compute#networkInterface",
         "fingerprint": fingerprint([zone, internal]),
@@ -117,7 +117,8 @@ def _free_address(prefix: str, rows: int, used: set[str]) -> str:
     raise invalid(f"IP space of '{prefix}.0.0' is exhausted.")
 
 
-def _subnet(cloud: Cloud, region: str) -> int:
+def subnet_number(cloud: Cloud, region: str) -> int:
+    """The second byte of all addresses in a region's subnetwork."""
     return 128 + 2 * list(cloud.catalog.regions).index(region)
 
 
@@ -150,7 +151,7 @@ def _network(cloud: Cloud, project: str) -> Json:
 
 
 def _subnetwork(cloud: Cloud, project: str, region: str) -> Json:
-    number = _subnet(cloud, region)
+    number = subnet_number(cloud, region)
     return {
         "kind": "compute#subnetwork",
         "id": stable_id(project, "subnetwork", region),

@@ -1,12 +1,12 @@
-"""`projects`, and what else belongs to one: firewalls, addresses."""
+"""`projects`, and what else belongs to one: firewalls."""
 
 from __future__ import annotations
 
 from hydra_gce.local.compute.capacity import project_quotas
 from hydra_gce.local.compute.cloud import Cloud
-from hydra_gce.local.compute.errors import Json, already_exists, invalid_value, not_found, required
+from hydra_gce.local.compute.errors import Json, already_exists, invalid_value, required
 from hydra_gce.local.compute.guest import project_metadata
-from hydra_gce.local.compute.listing import aggregated, page
+from hydra_gce.local.compute.listing import page
 from hydra_gce.local.compute.metadata import check_fingerprint, read_metadata
 from hydra_gce.local.compute.names import BASE, NAME, is_name, link, project_number
 from hydra_gce.local.compute.request import Request
@@ -85,24 +85,6 @@ def delete_firewall(cloud: Cloud, request: Request) -> Json:
     firewall = cloud.find("firewalls", request.project, "global", request.path["firewall"])
     return request.begin(
         cloud, "global", "delete", firewall, "delete", {"collection": "firewalls", "name": firewall.name}
-    )
-
-
-def list_addresses(cloud: Cloud, request: Request) -> Json:
-    if "region" in request.path:
-        cloud.check_region(request.project, request.path["region"])
-    return page("compute#addressList", request.project, f"{request.scope}/addresses", [], request.query)
-
-
-def get_address(cloud: Cloud, request: Request) -> Json:
-    cloud.check_region(request.project, request.path["region"])
-    raise not_found(f"projects/{request.project}/{request.scope}/addresses/{request.path['address']}")
-
-
-def aggregate_addresses(cloud: Cloud, request: Request) -> Json:
-    scopes = ["global", *(f"regions/{region}" for region in cloud.catalog.regions)]
-    return aggregated(
-        "compute#addressAggregatedList", request.project, "addresses", [], scopes, request.query
     )
 
 
