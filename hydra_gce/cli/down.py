@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         print(NOTHING_LEFT)
         return 0
     _list(found, backend)
+    _warn_of_strangers(found, {record.sweep for record in records})
     if not _is_sure(options.yes):
         print("nothing was deleted")
         return 1
@@ -99,6 +100,14 @@ def _list(found: Found, backend: Backend) -> None:
     hourly = sum(one.hourly for one in found.leftovers if one.hourly is not None)
     free = " (embedded: nothing is charged)" if backend.kind == "local" else ""
     print(f"{_counted(found.leftovers)} in project {backend.project}, ${hourly:.3f} an hour in all{free}")
+
+
+def _warn_of_strangers(found: Found, ours: set[str]) -> None:
+    """Whether a launcher on another machine is at work cannot be seen from here."""
+    for sweep in sorted({one.sweep for one in found.leftovers} - ours):
+        owners = sorted({one.owner for one in found.leftovers if one.sweep == sweep and one.owner})
+        whose = f"belongs to {', '.join(owners)}" if owners else "was begun on another machine"
+        print(f"{sweep} {whose}: where its launcher is still at work, that will start other VMs")
 
 
 def _counted(leftovers: list[Leftover]) -> str:

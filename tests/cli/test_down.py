@@ -53,6 +53,7 @@ def test_a_sweep_that_this_machine_has_forgotten_is_deleted_all_the_same(
     os.unlink(os.path.join(hydra_gce_home, "sweeps", f"{record.sweep}.json"))
     code, out, _ = command("down", record.sweep, "--backend", "local")
     assert (code, out.splitlines()[-1]) == (0, "nothing is left")
+    assert f"{record.sweep} was begun on another machine: where its launcher is still at work" in out
     assert running(embedded, record.sweep) == []
 
 
