@@ -33,7 +33,7 @@ UV_SYSTEM_CERTS ?= true
 export UV_SYSTEM_CERTS
 endif
 
-.PHONY: help sweep test test-slow test-hydra-next lint format bench docs lock clean
+.PHONY: help sweep test test-slow chaos test-hydra-next lint format bench docs lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,10 +42,13 @@ sweep: $(VENV)/.run-installed ## set up .venv and run the main job: train.py on 
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python train.py -m hydra/launcher=gce lr=1e-3,1e-4
 
 test: $(VENV)/.dev-installed ## set up .venv and run the tests, less the slow ones
-	$(VENV)/bin/python -m pytest -m "not slow"
+	$(VENV)/bin/python -m pytest -m "not slow and not chaos"
 
 test-slow: $(VENV)/.dev-installed ## run the tests that are too long for continuous integration
 	$(VENV)/bin/python -m pytest -m slow
+
+chaos: $(VENV)/.dev-installed ## run a sweep of 40 jobs on ten bad days of the embedded Compute Engine
+	$(VENV)/bin/python -m pytest -m chaos -v
 
 test-hydra-next: $(NEXT)/.installed ## run Hydra's own launcher suites with the coming Hydra, in an environment of its own
 	$(NEXT)/bin/python -m pytest -m "not slow" tests/hydra_suites
