@@ -77,7 +77,15 @@ def find_or_make(wanted: Wanted, prefix: Path) -> str:
 
 def _candidates(prefix: Path) -> list[str]:
     marks = [prefix / "environment.json", *sorted((prefix / "environments").glob("*.json"))]
-    return list(dict.fromkeys(filter(None, map(_marked, marks))))
+    return list(dict.fromkeys([*filter(None, map(_marked, marks)), *_pythons_of_container()]))
+
+
+def _pythons_of_container() -> list[str]:
+    """Those of the image that ``hydra.launcher.vm.container`` names: it was chosen for what is in them."""
+    if not os.environ.get("HYDRA_GCE_CONTAINER"):
+        return []
+    baked = _marked(Path("/opt/hydra-gce/environment.json"))
+    return list(filter(None, [baked, shutil.which("python3"), shutil.which("python")]))
 
 
 def _marked(mark: Path) -> str | None:

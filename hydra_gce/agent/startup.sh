@@ -3,7 +3,8 @@
 # Needs bash and python3 >= 3.8. Runs again at every boot; what is here already is not fetched again.
 #
 # Attributes of the instance that it reads: hydra-gce-bucket, hydra-gce-sweep, hydra-gce-launcher and
-# hydra-gce-environment (names of objects below hydra-gce/ in the bucket), hydra-gce-keep-failed.
+# hydra-gce-environment (names of objects below hydra-gce/ in the bucket), hydra-gce-keep-failed, hydra-gce-container
+# (the name of an image: the bootstrap, and all that comes after it, runs in it).
 # Where anything fails: the reason on the serial console, the last lines of the console in the bucket, and the VM
 # deletes itself, unless hydra-gce-keep-failed is "true". A VM that may not delete itself is powered off: only its disk
 # costs then.
@@ -18,7 +19,8 @@ exec > >(trap '' HUP INT TERM; exec tee "$console") 2>&1
 trap 'going_down=1' TERM
 
 read -r -d '' program <<'PYTHON'
-import hashlib, http.client, json, os, re, sys, time, urllib.error, urllib.parse, urllib.request, zipfile
+import hashlib, http.client, json, os, re, shutil, subprocess, sys, time, urllib.error, urllib.parse, urllib.request
+import zipfile
 
 METADATA = "http://%s/computeMetadata/v1/" % os.environ.get("GCE_METADATA_HOST", "metadata.google.internal")
 STORAGE = os.environ.get("STORAGE_EMULATOR_HOST", "https://storage.googleapis.com").rstrip("/")
@@ -64,7 +66,8 @@ class Machine:
         )
         self.attributes = tree["instance"].get("attributes", {})
         token = metadata("instance/service-accounts/default/token", "the token of this VM's service account")
-        self.headers = {"Authorization": "Bearer " + token["access_token"]}
+        self.token = token["access_token"]
+        self.headers = {"Authorization": "Bearer " + self.token}
 
     def attribute(self, name):
         if not self.attributes.get(name):
@@ -99,7 +102,80 @@ def boot():
     launcher = unpacked(machine, machine.attribute("hydra-gce-launcher"))
     wanted = written(machine, machine.attribute("hydra-gce-environment"))
     bootstrap = os.path.join(launcher, "hydra_gce", "agent", "bootstrap.py")
+    image = machine.attributes.get("hydra-gce-container")
+    if image:
+        enter_container(image, machine.token, [bootstrap, wanted, launcher])
     os.execv(sys.executable, [sys.executable, "-I", "-S", bootstrap, wanted, launcher])
+
+
+# What the container's program must know of this machine and its cloud.
+TOLD = re.compile("GCE_METADATA_HOST|STORAGE_EMULATOR_HOST|CLOUDSDK_.*|GOOGLE_CLOUD_PROJECT|HYDRA_GCE_STARTUP"
+                  "|((HTTPS?|ALL|NO)_PROXY)", re.IGNORECASE)
+IN_CONTAINER = '''
+for python in python3 python; do
+    if "$python" -c "import sys; sys.exit(sys.version_info < (3, 8))" 2> /dev/null; then
+        exec "$python" -I -S "$@"
+    fi
+done
+echo "hydra-gce: container: $0 has no python3 of version 3.8 or later on its PATH; take an image that has one"
+exit 1
+'''
+
+
+def enter_container(image, token, arguments):
+    docker = docker_here()
+    # Its login is nobody else's, and goes with this directory.
+    os.environ["DOCKER_CONFIG"] = os.path.join(PREFIX, "docker")
+    host = image.partition("/")[0]
+    if host.endswith("-docker.pkg.dev") or host == "gcr.io" or host.endswith(".gcr.io"):
+        # https://cloud.google.com/artifact-registry/docs/docker/authentication#token
+        login = [docker, "login", "--username", "oauth2accesstoken", "--password-stdin", "https://" + host]
+        done = subprocess.run(login, input=token.encode(), stdout=subprocess.DEVNULL)
+        if done.returncode:
+            raise Refused("container: docker login at %s failed; may this VM's service account read there?" % host)
+    pull(docker, image)
+    # What is made in this image does not fit another, or the machine itself.
+    prefix = os.path.join(PREFIX, "containers", hashlib.sha256(image.encode()).hexdigest()[:16])
+    os.makedirs(prefix, exist_ok=True)
+    subprocess.run([docker, "rm", "--force", "hydra-gce"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [docker, "run", "--rm", "--init", "--name", "hydra-gce", "--user", "0:0", "--workdir", "/"]
+    command += ["--network", "host", "--ipc", "host", "--stop-timeout", "60"]
+    if shutil.which("nvidia-smi") or os.path.exists("/dev/nvidiactl"):
+        command += ["--gpus", "all"]
+    for path in (prefix, os.path.join(PREFIX, "launcher"), os.path.join(PREFIX, "wanted")):
+        command += ["--volume", "%s:%s:%s" % (path, path, "rw" if path == prefix else "ro")]
+    for name in sorted(filter(TOLD.fullmatch, os.environ)):
+        command += ["--env", name]
+    command += ["--env", "HYDRA_GCE_PREFIX=" + prefix, "--env", "HYDRA_GCE_CONTAINER=" + image]
+    command += ["--entrypoint", "/bin/sh", image, "-c", IN_CONTAINER, image] + arguments
+    say("container: " + image)
+    os.execv(docker, command)
+
+
+def docker_here():
+    if not shutil.which("docker"):
+        say("container: this machine has no Docker; installing it")
+        quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+        apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300"]
+        for command in (apt + ["update"], apt + ["install", "--no-install-recommends", "docker.io"]):
+            if not shutil.which("apt-get") or subprocess.run(command, env=quiet, stdin=subprocess.DEVNULL).returncode:
+                raise Refused(
+                    "container: this machine has no Docker, and \"%s\" failed; for hydra.launcher.vm.container take a"
+                    " hydra.launcher.vm.image that has Docker, or apt-get and a way to its packages" % " ".join(command)
+                )
+    return shutil.which("docker") or "/usr/bin/docker"
+
+
+def pull(docker, image):
+    for pause in (1, 2, 4, None):
+        if subprocess.run([docker, "pull", "--quiet", image], stdin=subprocess.DEVNULL).returncode == 0:
+            return
+        if pause:
+            time.sleep(pause)
+    inspect = [docker, "image", "inspect", image]
+    if subprocess.run(inspect, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode:
+        raise Refused("container: %s cannot be pulled; Docker's words stand above" % image)
+    say("container: %s cannot be pulled; the one on this disk is taken" % image)
 
 
 def unpacked(machine, name):

@@ -3,70 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import threading
-import urllib.parse
-import zipfile
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
-from hydra_gce.agent import bootstrap, pins
-from tests.tiny_wheels import tiny_wheel
-
-AGENT = Path(bootstrap.__file__).parent
-MINOR = "{}.{}".format(*sys.version_info)
-SYSTEM_PYTHON = shutil.which("python3", path="/usr/bin:/bin") or sys.executable
-UV = Path(sys.executable).with_name("uv")
-
-
-@pytest.fixture
-def index(tmp_path: Path) -> Path:
-    """A folder of wheels: what PyPI is to a VM."""
-    folder = tmp_path / "index"
-    for version in ("1.0", "2.0"):
-        tiny_wheel(folder, "tinything", version)
-    return folder
-
-
-@pytest.fixture
-def launcher(tmp_path: Path) -> Path:
-    """An unpacked launcher whose agent says where it runs, and ends."""
-    folder = tmp_path / "launcher"
-    shutil.copytree(AGENT, folder / "hydra_gce" / "agent", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "hydra_gce" / "__init__.py").touch()
-    (folder / "hydra_gce" / "agent" / "__init__.py").touch()
-    (folder / "hydra_gce" / "agent" / "__main__.py").write_text(
-        "import json, os, sys\n"
-        "try:\n    import tinything\nexcept ImportError:\n    tinything = None\n"
-        "path = os.environ.get('LD_LIBRARY_PATH')\n"
-        "told = {'python': sys.executable, 'tinything': tinything and tinything.version, 'libraries': path}\n"
-        "print('agent ' + json.dumps(told))\n"
-        "if os.environ.get('AGENT_WAITS'):\n"
-        "    import signal\n"
-        "    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})\n"
-        "    print('agent waits', flush=True)\n"
-        "    signal.sigwait({signal.SIGTERM})\n"
-        "    print('agent has saved', flush=True)\n"
-        "sys.exit(int(os.environ.get('AGENT_EXIT', '0')))\n"
-    )
-    return folder
-
-
-def told(output: str) -> dict[str, str]:
-    """What the agent says."""
-    line = next(line for line in output.splitlines() if line.startswith("agent "))
-    answer: dict[str, str] = json.loads(line[len("agent ") :])
-    return answer
+from hydra_gce.agent import pins
+from hydra_gce.agent.__main__ import CANNOT_DELETE
+from tests.agent.machine import (
+    BOOT_REPORT,
+    INSTANCE,
+    MINOR,
+    SYSTEM_PYTHON,
+    Cloud,
+    bake,
+    fake_command,
+    guest_environment,
+    power_on,
+    start,
+    told,
+    want,
+)
 
 
 def wanted_file(
@@ -84,21 +45,6 @@ def wanted_file(
     return path
 
 
-def guest_environment(prefix: Path, **more: str) -> dict[str, str]:
-    """Nothing of the test's own but what the network would give: uv, and a Python of that minor."""
-    fetched = prefix.parent / "fetched"
-    if not fetched.exists():
-        fetched.mkdir(parents=True)
-        (fetched / "uv").symlink_to(UV)
-        (fetched / f"python{MINOR}").symlink_to(os.path.realpath(sys.executable))
-    return {
-        "PATH": f"{fetched}:/usr/bin:/bin",
-        "HOME": str(prefix),
-        "HYDRA_GCE_PREFIX": str(prefix),
-        **more,
-    }
-
-
 def boot(prefix: Path, wanted: Path, launcher: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     script = launcher / "hydra_gce" / "agent" / "bootstrap.py"
     return subprocess.run(
@@ -109,18 +55,6 @@ def boot(prefix: Path, wanted: Path, launcher: Path, **environment: str) -> subp
         text=True,
         timeout=120,
     )
-
-
-def bake(prefix: Path, index: Path, requirement: str) -> Path:
-    """An environment as a baked image has it, with its mark."""
-    home = prefix.parent / "baked"
-    subprocess.run([UV, "venv", "-q", "--python", sys.executable, home], check=True)
-    python = home / "bin" / "python"
-    install = [str(UV), "pip", "install", "-q", "--python", str(python), "--no-index"]
-    subprocess.run([*install, "--find-links", str(index), requirement], check=True)
-    prefix.mkdir(exist_ok=True)
-    (prefix / "environment.json").write_text(json.dumps({"python": str(python)}))
-    return python
 
 
 def tree(folder: Path) -> set[str]:
@@ -221,12 +155,6 @@ def test_a_failing_setup_command_is_named(tmp_path: Path, launcher: Path) -> Non
     )
 
 
-def fake_command(folder: Path, name: str, script: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(f"#!/bin/bash\n{script}\n")
-    (folder / name).chmod(0o755)
-
-
 def test_only_missing_debian_packages_are_installed(tmp_path: Path, index: Path, launcher: Path) -> None:
     prefix, bin_, asked = tmp_path / "prefix", tmp_path / "bin", tmp_path / "asked"
     bake(prefix, index, "tinything==1.0")
@@ -289,127 +217,6 @@ def test_markers_that_are_not_understood_are_left_to_uv(marker: str) -> None:
 )
 def test_pins_are_compared_as_versions(line: str, installed: dict[str, str], met: bool) -> None:
     assert pins.compare(line, installed, FACTS) == ([] if met else [line.partition("  #")[0]], [])
-
-
-class Cloud(ThreadingHTTPServer):
-    """Metadata server, Cloud Storage and Compute Engine, as far as a boot needs them, at one address."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), CloudPaths)
-        self.attributes = {"hydra-gce-bucket": "b", "hydra-gce-sweep": "calm-otter"}
-        self.objects: dict[str, bytes] = {}
-        self.deleted: list[str] = []
-        self.failing = 0
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.server_port}"
-
-
-class CloudPaths(BaseHTTPRequestHandler):
-    METADATA: ClassVar[str] = "/computeMetadata/v1/"
-    server: Cloud
-
-    def do_GET(self) -> None:
-        url = urllib.parse.urlsplit(self.path)
-        if url.path.startswith(self.METADATA):
-            self._metadata(url.path[len(self.METADATA) :])
-        elif self.server.failing:
-            self.server.failing -= 1
-            self._answer(503, b"try again")
-        elif self.headers["Authorization"] != "Bearer t0ken":
-            self._answer(401, b"who are you")
-        else:
-            name = urllib.parse.unquote(url.path.rpartition("/o/")[2])
-            content = self.server.objects.get(name)
-            self._answer(404, b"No such object") if content is None else self._answer(200, content)
-
-    def _metadata(self, path: str) -> None:
-        if self.headers["Metadata-Flavor"] != "Google":
-            self._answer(403, b"")
-        elif path == "instance/service-accounts/default/token":
-            self._answer(200, b'{"access_token": "t0ken", "expires_in": 3599, "token_type": "Bearer"}')
-        else:
-            instance = {"name": "vm-1", "zone": "projects/7/zones/z-a", "attributes": self.server.attributes}
-            content = {"instance": instance, "project": {"projectId": "p"}}
-            self._answer(200, json.dumps(content).encode())
-
-    def do_POST(self) -> None:
-        name = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)["name"][0]
-        self.server.objects[name] = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200, b"{}")
-
-    def do_DELETE(self) -> None:
-        self.server.deleted.append(self.path)
-        self._answer(200, b"{}")
-
-    def _answer(self, status: int, content: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def cloud(launcher: Path) -> Iterator[Cloud]:
-    """A cloud whose bucket holds the launcher; ``want`` adds the environment."""
-    server = Cloud()
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as wheel:
-        for path in sorted(launcher.rglob("*.py")):
-            wheel.write(path, path.relative_to(launcher))
-    put(server, "launcher", "launcher", ".whl", buffer.getvalue())
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def put(cloud: Cloud, attribute: str, folder: str, suffix: str, content: bytes) -> str:
-    name = f"{folder}/{hashlib.sha256(content).hexdigest()}{suffix}"
-    cloud.objects[f"hydra-gce/{name}"] = content
-    cloud.attributes[f"hydra-gce-{attribute}"] = name
-    return name
-
-
-def want(cloud: Cloud, requirements: str) -> str:
-    content = {"python": MINOR, "requirements": requirements, "apt": [], "setup": []}
-    return put(cloud, "environment", "environments", ".json", json.dumps(content).encode())
-
-
-def power_on(cloud: Cloud, prefix: Path, **environment: str) -> subprocess.Popen[str]:
-    guest = guest_environment(
-        prefix,
-        GCE_METADATA_HOST=cloud.address,
-        STORAGE_EMULATOR_HOST=f"http://{cloud.address}",
-        CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE=f"http://{cloud.address}/compute/v1/",
-        **environment,
-    )
-    return subprocess.Popen(
-        ["bash", str(AGENT / "startup.sh")],
-        env=guest,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def start(cloud: Cloud, prefix: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    machine = power_on(cloud, prefix, **environment)
-    console, _ = machine.communicate(timeout=120)
-    return subprocess.CompletedProcess(machine.args, machine.returncode, console)
-
-
-BOOT_REPORT = "hydra-gce/sweeps/calm-otter/boot/vm-1"
-INSTANCE = "/compute/v1/projects/p/zones/z-a/instances/vm-1"
 
 
 def test_startup_brings_the_launcher_and_starts_the_agent(cloud: Cloud, tmp_path: Path, index: Path) -> None:
@@ -504,3 +311,36 @@ def test_the_way_to_the_agent_is_short(cloud: Cloud, tmp_path: Path, index: Path
     after = os.times()
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     assert spent < 1.0, "the aim is 0.4 s on a quiet machine"
+
+
+def with_a_power_button(folder: Path) -> dict[str, str]:
+    """A PATH on which ``poweroff`` only says that it was called."""
+    fake_command(folder, "poweroff", 'echo "the power goes off"')
+    return {"PATH": f"{folder}:/usr/bin:/bin"}
+
+
+def test_a_vm_whose_agent_may_not_delete_it_is_powered_off(cloud: Cloud, tmp_path: Path, index: Path) -> None:
+    bake(tmp_path / "prefix", index, "tinything==1.0")
+    want(cloud, "tinything==1.0")
+    done = start(
+        cloud, tmp_path / "prefix", AGENT_EXIT=str(CANNOT_DELETE), **with_a_power_button(tmp_path / "bin")
+    )
+    assert "the power goes off" in done.stdout
+    assert "only its disk costs" in done.stdout
+    assert BOOT_REPORT not in cloud.objects, "its work is done: this is no boot that failed"
+    assert not cloud.deleted
+
+
+def test_a_vm_that_cannot_boot_and_may_not_delete_itself_is_powered_off(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.refuses_deletion = True
+    done = start(cloud, tmp_path / "prefix", **with_a_power_button(tmp_path / "bin"))
+    assert cloud.deleted == [INSTANCE]
+    assert "compute.instances.delete" in done.stdout
+    assert "the power goes off" in done.stdout
+    assert BOOT_REPORT in cloud.objects
+
+
+def test_a_vm_that_is_kept_for_a_look_keeps_its_power(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.attributes["hydra-gce-keep-failed"] = "true"
+    done = start(cloud, tmp_path / "prefix", **with_a_power_button(tmp_path / "bin"))
+    assert "the power goes off" not in done.stdout
