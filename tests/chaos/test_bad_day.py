@@ -72,9 +72,9 @@ def local(*arguments: str) -> str:
 @pytest.mark.parametrize(
     "seed, jobs, preemptions, hangs, broken",
     [
-        pytest.param(1, 6, 3, 1, 1, id="6 jobs"),
+        pytest.param(1, 6, 3, 1, 1, id="6-jobs"),
         *(
-            pytest.param(seed, 40, 15, 3, 2, id=f"40 jobs, seed {seed}", marks=pytest.mark.chaos)
+            pytest.param(seed, 40, 15, 3, 2, id=f"40-jobs-seed-{seed}", marks=pytest.mark.chaos)
             for seed in range(10)
         ),
     ],
