@@ -88,9 +88,13 @@ class SweepNames:
         """What a VM wrote that could not start its agent."""
         return f"{self.prefix}boot/{instance}"
 
+    @property
+    def vms(self) -> str:
+        return f"{self.prefix}vms/"
+
     def vm(self, instance: str) -> str:
         """A VM's life as it knows it itself; in the object's metadata."""
-        return f"{self.prefix}vms/{instance}"
+        return f"{self.vms}{instance}"
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class Sweep:
         bucket = self.settings.bucket or backend.default_bucket
         sent = cargo.planned(packed)
         vms = order(self.settings, backend.project, backend.image, bucket, nobody, sent)
-        for line in dry_run.lines(vms, candidates, points, self.settings):
+        for line in dry_run.lines(vms, candidates, points, self.settings, backend.compute_endpoint):
             print(line)
         raise SystemExit(0)
 

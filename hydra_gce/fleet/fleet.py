@@ -8,15 +8,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from hydra_gce.compute import OFF, Compute, Instance
+from hydra_gce.compute import GONE, OFF, Compute, Instance
 from hydra_gce.fleet.market import Market
 from hydra_gce.fleet.pace import Pace
 from hydra_gce.fleet.search import Closed, NotPlaced, Placed, Search
-from hydra_gce.machines import Candidate
+from hydra_gce.machines import Candidate, ProvisioningModel
 from hydra_gce.money.ledger import Ledger
 from hydra_gce.quotas import Quotas
 from hydra_gce.request import JOB_LABEL, Order
@@ -100,7 +100,7 @@ class Fleet:
         """
         known = self.ledger.running()  # one that is made from here on may be missing in the listing
         zones = None if self.clock() < self._everywhere_until else self.ledger.zones()
-        found = {one.name: one for one in self.compute.instances(self.order.sweep, zones)}
+        found = self._by_name(self.compute.instances(self.order.sweep, zones))
         now = self.clock()
         for name in known:
             if name not in found or found[name].status in OFF:
@@ -108,13 +108,23 @@ class Fleet:
         return found
 
     def adopt(self) -> list[Adopted]:
-        """The VMs that a launcher before this one left, put on the bill, newest attempts first."""
+        """The VMs that a launcher before this one left, put on the bill."""
         self._everywhere_until = self.clock() + _LOOK_EVERYWHERE_S
         return [
             adopted
-            for instance in self.compute.instances(self.order.sweep)
+            for instance in self._by_name(self.compute.instances(self.order.sweep)).values()
             if (adopted := self.recognized(instance)) is not None
         ]
+
+    def _by_name(self, listed: Iterable[Instance]) -> dict[str, Instance]:
+        """Where two zones have a VM of one name, the one that counts: the other failed there, and is being deleted."""
+        found: dict[str, Instance] = {}
+        for one in listed:
+            known = self.ledger.candidate(one.name)
+            counts = one.zone == known.zone if known is not None else one.status not in GONE
+            if counts or one.name not in found:
+                found[one.name] = one
+        return found
 
     def recognized(self, instance: Instance) -> Adopted | None:
         """A listed VM as one that was made for a job of this sweep; None where it tells none."""
@@ -127,10 +137,27 @@ class Fleet:
         self.ledger.began(instance.name, int(num), attempt, candidate, since)
         return Adopted(int(num), attempt, instance.name, instance.status, candidate, since)
 
+    def remember(
+        self, instance: str, zone: str, machine_type: str, spot: bool, since: float, until: float
+    ) -> None:
+        """Puts a VM on the bill that came and went, or only went, while no launcher looked."""
+        num = self.order.job_of(instance)
+        model = ProvisioningModel.SPOT if spot else None
+        candidate = self.ledger.candidate(instance) or self._place_like(zone, machine_type, model)
+        if num is not None and candidate is not None:
+            self.ledger.began(instance, num, self.order.attempt_of(instance, num), candidate, since)
+            self.ledger.ended(instance, until)
+
     def _candidate_of(self, instance: Instance) -> Candidate | None:
+        return self._place_like(instance.zone, instance.machine_type, ProvisioningModel(instance.model))
+
+    def _place_like(self, zone: str, machine_type: str, model: ProvisioningModel | None) -> Candidate | None:
+        """The candidate of that zone and machine; ``model`` None: any but spot."""
         for candidate in self.candidates:
-            same = (candidate.zone, candidate.machine_type, candidate.model.value)
-            if same == (instance.zone, instance.machine_type, instance.model):
+            fits = candidate.model is model or (
+                model is None and candidate.model is not ProvisioningModel.SPOT
+            )
+            if fits and (candidate.zone, candidate.machine_type) == (zone, machine_type):
                 return candidate
         return None
 

@@ -24,7 +24,7 @@ class Pace:
         self._pause = pause
         self._gap = 1.0 / per_second
         self._slack = burst * self._gap
-        self._next = clock()
+        self._next = clock() - self._slack
         self._lock = threading.Lock()
 
     def wait(self) -> None:

@@ -108,7 +108,8 @@ class Search:
                 self._wait(number - 1, refusal.pause_s)
             body = self.order.body(num, attempt, candidate)
             # A number of its own for each: Compute Engine answers a repeated one with what it has said before.
-            request = self.order.request_id(num, attempt, candidate.zone, round_ * _TRIES_IN_PLACE + number)
+            place = f"{candidate.zone}/{candidate.model.value}"
+            request = self.order.request_id(num, attempt, place, round_ * _TRIES_IN_PLACE + number)
             refusal = self._ask(candidate, body, request)
             if refusal is None or refusal.reach is not Reach.ATTEMPT:
                 return refusal

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.machines import Candidate, VMRequest
+from hydra_gce.owner import OWNER_LABEL, owner_here
 from hydra_gce.request.body import JOB_LABEL, SWEEP_LABEL, instance
 from hydra_gce.request.overlay import overlay
 from hydra_gce.settings import VM, Settings
@@ -25,6 +26,7 @@ class Order:
 
     image: taken where ``vm.image`` names none; None: Google's for the machine.
     attributes: the metadata that the startup script and the agent read.
+    owner: who launched it, as a label's value.
     """
 
     sweep: str
@@ -32,10 +34,16 @@ class Order:
     vm: VM
     image: str | None
     attributes: dict[str, str]
+    owner: str = ""
 
     def instance_name(self, num: int, attempt: int) -> str:
         """Derived from the job alone, so that a request that is sent again cannot make a second VM."""
         return f"hg-{self.sweep}-{num}" + (f"-a{attempt}" if attempt > 1 else "")
+
+    def job_of(self, instance: str) -> int | None:
+        """Which job a VM of that name was made for; None for a name that is none of this sweep's."""
+        number = instance.removeprefix(f"hg-{self.sweep}-").partition("-")[0]
+        return int(number) if number.isdigit() else None
 
     def attempt_of(self, instance: str, num: int) -> int:
         """Which attempt at the job a VM of that name was made for; 0 for a name that is not such a one."""
@@ -45,8 +53,8 @@ class Order:
         number = instance.removeprefix(f"{own}-a")
         return int(number) if number.isdigit() else 0
 
-    def request_id(self, num: int, attempt: int, zone: str, round_: int) -> str:
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"hydra-gce/{self.sweep}/{num}/{attempt}/{zone}/{round_}"))
+    def request_id(self, num: int, attempt: int, place: str, round_: int) -> str:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"hydra-gce/{self.sweep}/{num}/{attempt}/{place}/{round_}"))
 
     def body(self, num: int, attempt: int, candidate: Candidate) -> dict[str, Any]:
         """An ``Instance`` of the v1 API as JSON."""
@@ -57,6 +65,8 @@ class Order:
             **self.vm.metadata,
         }
         labels = {SWEEP_LABEL: self.sweep, JOB_LABEL: str(num)}
+        if self.owner:
+            labels[OWNER_LABEL] = self.owner
         name = self.instance_name(num, attempt)
         return overlay(instance(name, self.vm, candidate, self.image, labels, metadata), self.vm.instance)
 
@@ -96,7 +106,7 @@ def order(
     }
     if settings.vm.container:
         attributes["hydra-gce-container"] = settings.vm.container
-    return Order(identity.names.sweep, project, settings.vm, image, attributes)
+    return Order(identity.names.sweep, project, settings.vm, image, attributes, owner_here())
 
 
 def startup_script() -> str:

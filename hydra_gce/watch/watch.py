@@ -22,6 +22,7 @@ from hydra_gce.jobs import Failure, JobState, JobStatus
 from hydra_gce.money.budget import Budget
 from hydra_gce.settings import Settings
 from hydra_gce.view import JobView
+from hydra_gce.watch import past
 from hydra_gce.watch.demand import Demand
 from hydra_gce.watch.track import Track, cause
 
@@ -68,6 +69,7 @@ class Watch:
         """Goes on from what a launcher before this one has left: its VMs, its jobs' claims."""
         adopted = self.fleet.adopt()
         self._instances = {one.instance: _as_listed(one) for one in adopted}
+        past.settle(self.bucket, self.names, self.fleet, self._instances)
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
             read = pool.map(lambda num: claims.read(self.bucket, self.names, num), self.tracks)
             held = dict(zip(self.tracks, read, strict=True))
