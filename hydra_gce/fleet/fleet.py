@@ -181,9 +181,11 @@ class Fleet:
         candidate = self.ledger.candidate(instance)
         return candidate is not None and self.compute.was_preempted(candidate.zone, instance)
 
-    def forget_refusals(self) -> None:
-        """A VM has left: what was full may have room."""
-        self._market.forget()
+    def left(self, instance: str) -> None:
+        """A VM is gone: where it was may be room."""
+        candidate = self.ledger.candidate(instance)
+        if candidate is not None:
+            self._market.left(candidate)
 
     def close(self) -> None:
         """No search goes on; those that have sent a request wait for its answer."""

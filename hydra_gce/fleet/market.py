@@ -42,6 +42,7 @@ class Market:
         if lacking is None or lacking.may_pass:
             return None
         reach = Reach.REGION if lacking.region else Reach.EVERYWHERE
+        where = f" in {lacking.region}" if lacking.region else ""
         return Refusal(
             code="QUOTA_EXCEEDED",
             message=str(lacking),
@@ -52,8 +53,8 @@ class Market:
             metric=lacking.metric,
             region=lacking.region,
             limit=lacking.limit,
-            short=f"has a quota {lacking.metric} of {lacking.limit:g}, {lacking.needed:g} needed",
-            advice=f"ask for more {lacking.metric}: {lacking.link}",
+            short=f"quota {lacking.metric} is {lacking.limit:g}, {lacking.needed:g} needed",
+            advice=f"ask for more {lacking.metric}{where}: {lacking.link}",
         )
 
     def refusal(self, candidate: Candidate) -> Refusal | None:
@@ -103,10 +104,12 @@ class Market:
             self._changed.notify_all()
             return now - at >= REFUSAL_KEPT_S
 
-    def forget(self) -> None:
-        """A VM has left: what was full may have room."""
+    def left(self, candidate: Candidate) -> None:
+        """A VM has left: its zone may have room again, and its region and the project quota."""
         with self._changed:
-            self._refused.clear()
+            for place in (candidate.zone, candidate.region, _EVERYWHERE):
+                for model in (*ProvisioningModel, None):
+                    self._refused.pop((place, model), None)
             self._changed.notify_all()
 
     def close(self) -> None:

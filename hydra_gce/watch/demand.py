@@ -79,10 +79,11 @@ class Demand:
         self._room_at = now + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE_S)
 
-    def a_vm_left(self) -> None:
-        """What was full may have room."""
-        self.fleet.forget_refusals()
-        self._room_at = 0.0
+    def left(self, instances: Iterable[str]) -> None:
+        """VMs are gone: what was full may have room."""
+        for instance in instances:
+            self.fleet.left(instance)
+            self._room_at = 0.0
 
     def _affordable(self) -> list[Candidate]:
         """The places that the budget allows, cheapest first; all of them where there is no budget."""

@@ -147,8 +147,7 @@ class Watch:
         if any(track.vms for track in self.tracks.values()):
             before = _holding(self._instances)
             self._instances = self.fleet.instances()
-            if before - _holding(self._instances):
-                self._demand.a_vm_left()
+            self._demand.left(before - _holding(self._instances))
 
     def _others_alive(self) -> bool:
         return self.fleet.asking > 0 or any(one.status not in GONE for one in self._instances.values())
