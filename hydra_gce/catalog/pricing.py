@@ -8,7 +8,7 @@ from datetime import date
 from decimal import Decimal
 
 from hydra_gce.catalog import shelf
-from hydra_gce.catalog.skus import Item, Rates
+from hydra_gce.catalog.skus import FLEX, Item, Rates
 from hydra_gce.catalog.tables import Catalogue, HourRates
 
 SOURCE = "Google's Cloud Billing Catalog (cloudbilling.googleapis.com)"
@@ -98,7 +98,11 @@ def _with_sums(rates: Rates) -> Rates:
                 if at in more:
                     more[at] += gb * rest
             sums[Item("gpu", gpu, spot)] = {at: one + more.get(at, 0) for at, one in price.items()}
-    families = {item: by_region for item, by_region in rates.items() if item.name not in NO_FAMILIES}
+    families = {
+        item: by_region
+        for item, by_region in rates.items()
+        if item.name.removesuffix(FLEX) not in NO_FAMILIES
+    }
     return {**families, **{item: by_region for item, by_region in sums.items() if by_region}}
 
 

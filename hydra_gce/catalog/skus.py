@@ -1,8 +1,8 @@
 """Google's price list: from a SKU of the Cloud Billing Catalog to the rate that it is.
 
 A SKU's meaning stands in its description alone ("Spot Preemptible N2 Instance Core running in Americas"): what is
-known is matched from its first to its last word, so that its many relatives (commitments, reservations, sole tenancy,
-DWS) never pass for it. Descriptions and units as others read them from the API:
+known is matched from its first to its last word, so that its many relatives (commitments, reservations, sole tenancy)
+never pass for it. Descriptions and units as others read them from the API:
 https://github.com/Cyclenerd/google-cloud-pricing-cost-calculator/blob/master/build/mapping.csv
 https://github.com/skypilot-org/skypilot/blob/master/sky/catalog/data_fetchers/fetch_gcp.py
 The form of a SKU: https://cloud.google.com/billing/docs/reference/rest/v1/services.skus
@@ -16,8 +16,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+FLEX = "-flex"
+"""Ends the names of rates at which flex-start is sold: "a2-flex", "A100-flex", "local-ssd-flex"."""
+
 COMPUTE_ENGINE = "6F81-5844-456A"
 
+# Flex-start is sold as the Dynamic Workload Scheduler's "defined duration"; seen of A2, A3, H4D, GPUs, SSDs.
+_FLEX = re.compile(r"^DWS (?:Defined Duration|Flex Start) | attached to DWS Defined Duration VMs")
 _SPOT = re.compile(r"^(?:Spot )?Preemptible | attached to Spot Preemptible VMs")
 _HOST = re.compile(r"(?P<name>.+) (?P<part>Core|Ram|RAM) running in .+")
 _FAMILY = re.compile(
@@ -119,21 +124,31 @@ def item_of(sku: Mapping[str, Any]) -> Item | None:
     # Spot B200s are told as OnDemand: the description decides.
     spot = category["usageType"] == "Preemptible" or _SPOT.search(description) is not None
     described = _SPOT.sub("", description).strip()
-    return _host(described, spot) or _other(described, spot)
+    if _FLEX.search(described) is None:
+        return _host(described, spot) or _other(described, spot)
+    described = _FLEX.sub("", described)
+    item = _host(described, spot, " Instance") or _other(described, spot)
+    return None if item is None or spot else Item(item.kind, f"{item.name}{FLEX}", False)
 
 
-def _host(described: str, spot: bool) -> Item | None:
+def _host(described: str, spot: bool, unsaid: str = "") -> Item | None:
+    """unsaid: what the names of hosts lack where they are sold in this way."""
     match = _HOST.fullmatch(described)
     if match is None:
         return None
-    name = _HOSTS.get(match["name"])
+    name = match["name"].removesuffix(unsaid) + unsaid
+    return _host_named(name, match["part"], spot)
+
+
+def _host_named(said: str, part: str, spot: bool) -> Item | None:
+    name = _HOSTS.get(said)
     if name is None:
-        family = _FAMILY.fullmatch(match["name"])
+        family = _FAMILY.fullmatch(said)
         if family is None or (family["extended"] and not family["custom"]):
             return None
         kind = "-extended" if family["extended"] else "-custom" if family["custom"] else ""
         name = f"{family['family'].lower()}{kind}"
-    return Item("vcpu" if match["part"] == "Core" else "gb", name, spot)
+    return Item("vcpu" if part == "Core" else "gb", name, spot)
 
 
 def _other(described: str, spot: bool) -> Item | None:

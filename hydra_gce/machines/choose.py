@@ -100,7 +100,7 @@ def _priced(plan: Plan, model: ProvisioningModel, request: VMRequest) -> Iterabl
     for zone in plan.zones:
         region = catalog.zones()[zone]
         if region not in by_region:
-            price = prices.price_of(
+            by_region[region] = prices.price_of(
                 machine.shape,
                 region,
                 spot=model is ProvisioningModel.SPOT,
@@ -110,10 +110,8 @@ def _priced(plan: Plan, model: ProvisioningModel, request: VMRequest) -> Iterabl
                 disk_gb=request.disk_gb or 0,
                 external_ip=request.external_ip,
                 local_ssds=request.local_ssds,
+                flex_start=model is ProvisioningModel.FLEX_START,
             )
-            # Google sells flex-start below the price on demand, at prices that are in no source of ours.
-            flexible = model is ProvisioningModel.FLEX_START
-            by_region[region] = replace(price, estimated=True) if flexible else price
         yield Candidate(
             zone=zone,
             region=region,

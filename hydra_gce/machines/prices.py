@@ -37,6 +37,9 @@ BILLED_BY_GPU = frozenset({"a4"})
 ESTIMATED = "estimated"
 """The basis of rates that are in no source: a row of catalog.sources()."""
 
+# Their hosts are sold at other rates than their family's, which are told as a part of the GPU's; not for flex-start.
+HOSTS_OF_THEIR_OWN = frozenset({"H100-MEGA", "H200"})
+
 MILLIONTH = Decimal("0.000001")
 CENT = Decimal("0.01")
 
@@ -101,18 +104,18 @@ def price_of(
     disk_gb: int = 0,
     external_ip: bool = False,
     local_ssds: int = 0,
+    flex_start: bool = False,
 ) -> Price:
     """The price of a VM of this shape with these GPUs, attached or brought, in a region.
 
     local_ssds: how many were chosen, besides those that the shape brings.
+    flex_start: at its own rates where they are known; at those on demand, as an estimate, where they are not.
     """
     bill = _Bill()
-    if gpu and 0 < gpu_count < 1:
-        host, gpus = _part_of_gpu(bill, shape, region, spot, gpu, gpu_count)
-    else:
-        host = _host(bill, shape, region, spot)
-        gpus = gpu_count * _gpu(bill, gpu, region, spot) if gpu else Decimal(0)
-    local_ssd = _local_ssd(bill, shape, region, spot, local_ssds)
+    machine = _flex_start(bill, shape, region, gpu, gpu_count, local_ssds) if flex_start else None
+    if machine is None:
+        machine = _machine(bill, shape, region, spot, gpu, gpu_count, local_ssds)
+    host, gpus, local_ssd = machine
     disk = disk_gb * _disk_gb_month(bill, disk_type, region) / HOURS_A_MONTH if disk_gb else Decimal(0)
     addresses = catalog.address_rates()
     address = addresses.get(region) or max(addresses.values())
@@ -152,6 +155,41 @@ def cost(hourly: Decimal, seconds: float) -> Decimal:
 def dollars(amount: Decimal, unit: Decimal = CENT) -> Decimal:
     """An amount rounded to cents, or to `unit`, as bills are."""
     return amount.quantize(unit, rounding=ROUND_HALF_UP)
+
+
+Shares = tuple[Decimal, Decimal, Decimal]
+"""(host, GPUs, local SSDs) of an hour."""
+
+
+def _machine(
+    bill: _Bill, shape: Shape, region: str, spot: bool, gpu: str | None, gpu_count: Decimal, local_ssds: int
+) -> Shares:
+    local_ssd = _local_ssd(bill, shape, region, spot, local_ssds)
+    if gpu and 0 < gpu_count < 1:
+        return *_part_of_gpu(bill, shape, region, spot, gpu, gpu_count), local_ssd
+    gpus = gpu_count * _gpu(bill, gpu, region, spot) if gpu else Decimal(0)
+    return _host(bill, shape, region, spot), gpus, local_ssd
+
+
+def _flex_start(
+    bill: _Bill, shape: Shape, region: str, gpu: str | None, gpu_count: Decimal, local_ssds: int
+) -> Shares | None:
+    """At the rates of flex-start; None, and an estimate, where one of them is not known in the region."""
+    host = catalog.host_rates().get(f"{shape.family}-flex", {}).get(region)
+    one_gpu = catalog.gpu_rates().get(f"{gpu}-flex", {}).get(region)
+    ssd = catalog.disk_rates().get("local-ssd-flex", {}).get(region)
+    ssd_gb = shape.local_ssd_gb + local_ssds * LOCAL_SSD_GB
+    part_of_gpu = 0 < gpu_count < 1
+    if not (host and host.vcpu and host.gb) or part_of_gpu or gpu in HOSTS_OF_THEIR_OWN:
+        bill.bases.add(ESTIMATED)
+        return None
+    if (gpu and not (one_gpu and one_gpu.hour)) or (ssd_gb and ssd is None):
+        bill.bases.add(ESTIMATED)
+        return None
+    hosts = bill.take(shape.billed_vcpus * host.vcpu + shape.billed_gb * host.gb, host.basis)
+    gpus = bill.take(gpu_count * one_gpu.hour, one_gpu.basis) if one_gpu and one_gpu.hour else Decimal(0)
+    ssds = bill.take(ssd_gb * ssd.gb_month, ssd.basis) / HOURS_A_MONTH if ssd_gb and ssd else Decimal(0)
+    return hosts, gpus, ssds
 
 
 def _host(bill: _Bill, shape: Shape, region: str, spot: bool) -> Decimal:

@@ -150,11 +150,8 @@ RELATIVES = [
     sku("Commitment v1: Nvidia Tesla T4 GPU running in Americas for 3 Years", "9", HERE, usage="Commit3Yr"),
     sku("Reserved Nvidia Tesla A100 GPU in Americas", "0", HERE, group="GPU"),
     sku("Reserved Nvidia H100 80GB Mega GPU in Americas in Calendar Mode", "9", HERE, group="GPU"),
-    sku(
-        "Nvidia Tesla T4 GPU attached to DWS Defined Duration VMs running in Americas", "9", HERE, group="GPU"
-    ),
     sku("Nvidia Tesla T4 GPU attached to Sole Tenancy VMs running in Americas", "9", HERE, group="GPU"),
-    sku("DWS Defined Duration A2 Core running in Americas", "9", HERE),
+    sku("DWS Calendar Mode A2 Core running in Americas", "9", HERE),
     sku("DWS Calendar Mode H4D Instance Core running in Americas", "9", HERE),
     sku("Sole Tenancy Instance Core running in Americas", "9", HERE),
     sku("N2 Sole Tenancy Instance Core running in Americas", "9", HERE),

@@ -213,6 +213,22 @@ def test_estimates_end_where_the_price_list_has_the_price(stub: Google) -> None:
     assert (disk.gb_month, disk.basis) == (Decimal("0.08"), "billing-2026-11-23")
 
 
+def test_flex_start_costs_what_the_price_list_says_of_it_where_it_does(stub: Google) -> None:
+    assert price("a2-highgpu-1g", "flex_start").estimated
+    stub.skus = [
+        *price_list(PACKAGED),
+        sku("DWS Defined Duration A2 Core running in Americas", "0.01739", HERE),
+        sku("DWS Defined Duration A2 Ram running in Americas", "0.00233", HERE, unit="GBy.h"),
+        sku("Nvidia Tesla A100 GPU attached to DWS Defined Duration VMs running in Iowa", "1.61365", HERE),
+    ]
+    refreshed(stub)
+    flexible = price("a2-highgpu-1g", "flex_start")
+    assert (flexible.vm, flexible.estimated) == (Decimal("2.02038"), False)
+    assert price("a2-highgpu-1g").vm == Decimal("3.673385")
+    other = price("a2-ultragpu-1g", "flex_start")  # its GPU and SSD are not told
+    assert (other.vm, other.estimated) == (price("a2-ultragpu-1g").vm, True)
+
+
 def test_a_price_that_cannot_be_meant_is_not_taken(stub: Google) -> None:
     before = price("n1-standard-4", gpu="T4")
     stub.skus = price_list(PACKAGED)

@@ -42,6 +42,17 @@ from tests.catalog.price_list import HERE, RELATIVES, sku
         ),
         ("1/8 vGPU no lssd running in Iowa", Item("gpu", "1/8 RTX-PRO-6000", False)),
         ("Spot Preemptible A4 Nvidia B200 (1 gpu slice) running in Americas", Item("gpu", "B200", True)),
+        ("DWS Defined Duration A2 Core running in Americas", Item("vcpu", "a2-flex", False)),
+        ("DWS Defined Duration A3 Ram running in Americas", Item("gb", "a3-flex", False)),
+        ("DWS Flex Start H4D Instance Core running in Iowa", Item("vcpu", "h4d-flex", False)),
+        (
+            "Nvidia Tesla A100 GPU attached to DWS Defined Duration VMs running in Iowa",
+            Item("gpu", "A100-flex", False),
+        ),
+        (
+            "DWS Defined Duration SSD backed Local Storage running in Iowa",
+            Item("disk", "local-ssd-flex", False),
+        ),
         ("Storage PD Capacity", Item("disk", "pd-standard", False)),
         ("Balanced PD Capacity in Japan", Item("disk", "pd-balanced", False)),
         ("SSD backed PD Capacity in Netherlands", Item("disk", "pd-ssd", False)),
