@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import textwrap
+from collections.abc import Iterable, Sequence
 
 from hydra_gce.machines import Candidate, ProvisioningModel
+from hydra_gce.machines.words import shortened
 from hydra_gce.refusals import Reach, Refusal
 
-_PLACES_SHOWN = 6
+Told = tuple[Candidate, Refusal]
+
+_COLUMNS = 100
+_PLACES_SHOWN = 8
+_ADVICE_SHOWN = 4
+_NOUNS = ("quota ", "a quota", "policy ")
+"""A fact that begins so stands after the place and a colon; others go on as a sentence about it."""
 
 
 def thing(candidate: Candidate) -> str:
     """What was asked for, as short as a person would say it: "A100", "spot T4", "e2-standard-2"."""
     how = "" if candidate.model is ProvisioningModel.STANDARD else f"{candidate.model.value.lower()} "
-    return how + (candidate.gpu or candidate.machine_type)
+    return how + _machine(candidate)
+
+
+def _machine(candidate: Candidate) -> str:
+    return candidate.gpu or candidate.machine_type
 
 
 def decision(candidate: Candidate, refusal: Refusal, following: Candidate | None) -> str:
@@ -22,11 +35,19 @@ def decision(candidate: Candidate, refusal: Refusal, following: Candidate | None
 
 
 def fact(candidate: Candidate, refusal: Refusal) -> str:
-    """ "us-central1-a has no A100 left" """
-    place = {Reach.REGION: candidate.region, Reach.EVERYWHERE: "the project"}.get(
-        refusal.reach, candidate.zone
-    )
-    return f"{place} {refusal.short.format(what=thing(candidate))}"
+    """ "us-central1-a has no A100 left", "us-central1: quota CPUS is used up (limit 8)" """
+    place, why = _place(candidate, refusal), _why(candidate, refusal)
+    return f"{place}: {why}" if why.startswith(_NOUNS) else f"{place} {why}"
+
+
+def _place(candidate: Candidate, refusal: Refusal) -> str:
+    """As far as the refusal reaches."""
+    wider = {Reach.REGION: candidate.region, Reach.EVERYWHERE: "the project"}
+    return wider.get(refusal.reach, candidate.zone)
+
+
+def _why(candidate: Candidate, refusal: Refusal) -> str:
+    return refusal.short.format(what=thing(candidate))
 
 
 def _next(candidate: Candidate, following: Candidate | None) -> str:
@@ -39,41 +60,40 @@ def _next(candidate: Candidate, following: Candidate | None) -> str:
 
 
 def wrong_request(refusal: Refusal) -> str:
-    advice = f" {refusal.advice}." if refusal.advice else ""
+    advice = f" {refusal.advice[0].upper()}{refusal.advice[1:]}." if refusal.advice else ""
     message = refusal.message.strip().rstrip(".")
     return f"hydra.launcher.vm: Compute Engine refuses the VM ({refusal.code}): {message}.{advice}"
 
 
-def shortly(
-    refused: Sequence[tuple[Candidate, Refusal]], left_out: Sequence[tuple[Candidate, Refusal]]
-) -> str:
-    """The last refusal, and how many places there were."""
-    candidate, refusal = (refused or left_out)[-1]
-    asked = f"{len(refused)} place{'' if len(refused) == 1 else 's'} asked"
-    without = f", {len(left_out)} without quota" if left_out else ""
-    return f"{fact(candidate, refusal)} ({asked}{without})"
+def shortly(refused: Sequence[Told], left_out: Sequence[Told]) -> str:
+    """How many places there were; what they said stands in lines of its own, unless none was asked."""
+    return _asked(refused, left_out) if refused else fact(*left_out[-1])
 
 
 def table(
     num: int,
-    refused: Sequence[tuple[Candidate, Refusal]],
-    left_out: Sequence[tuple[Candidate, Refusal]],
+    refused: Sequence[Told],
+    left_out: Sequence[Told],
     minutes: float,
     started: bool,
 ) -> str:
-    """All that was tried, why it failed, and what would help."""
+    """All that was tried, why it failed, and what would help; no line over 100 columns but for its address."""
     both = [*refused, *left_out]
-    first = both[0][0]
-    zones = {candidate.zone for candidate, _ in both}
-    lines = [
-        f"No {thing(first)} could be had for job {num}. {len(zones)} zone{'' if len(zones) == 1 else 's'}"
-        f" tried{f' in {minutes:.0f} min' if minutes >= 1 else ''}:"
-    ]
-    lines += _rows(both)
-    helps = list(dict.fromkeys(refusal.advice for _, refusal in both if refusal.advice))
-    helps += _other_ways({candidate.model for candidate, _ in both}, first)
+    models = {candidate.model for candidate, _ in both}
+    wanted = thing(both[0][0]) if len(models) == 1 else _machine(both[0][0])
+    waited = f" in {minutes:.0f} min" if minutes >= 1 else ""
+    lines = [f"No {wanted} could be had for job {num}{waited}: {_asked(refused, left_out)}."]
+    lines += _rows(refused, left_out)
     lines.append("What would help:")
-    lines += [f"  - {advice}" for advice in helps[:_PLACES_SHOWN]]
+    for advice in [*_advice(both), *_other_ways(models, both[0][0])]:
+        lines += textwrap.wrap(
+            advice,
+            _COLUMNS,
+            initial_indent="  - ",
+            subsequent_indent="    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
     lines.append(
         "What has run so far is paid for, and safe."
         if started
@@ -82,23 +102,54 @@ def table(
     return "\n".join(lines)
 
 
-def _rows(both: Sequence[tuple[Candidate, Refusal]]) -> list[str]:
-    """Places with the same refusal in one row, in the order of asking."""
+def _asked(refused: Sequence[Told], left_out: Sequence[Told]) -> str:
+    """ "6 zones asked, 5 without quota" """
+    asked = {candidate.zone for candidate, _ in refused}
+    without = {candidate.zone for candidate, _ in left_out} - asked
+    said = f"{len(asked)} zone{'' if len(asked) == 1 else 's'} asked"
+    return f"{said}, {len(without)} without quota" if without else said
+
+
+def _rows(refused: Sequence[Told], left_out: Sequence[Told]) -> list[str]:
+    """Two columns, places and what they say: those that say the same in one row, in the order of asking."""
     groups: dict[str, list[str]] = {}
-    for candidate, refusal in both:
-        why = refusal.short.format(what=thing(candidate))
-        place = {Reach.REGION: candidate.region, Reach.EVERYWHERE: "the project"}.get(
-            refusal.reach, candidate.zone
-        )
-        places = groups.setdefault(why, [])
-        if place not in places:
-            places.append(place)
+    for candidate, refusal in refused:
+        groups.setdefault(_why(candidate, refusal), []).append(_place(candidate, refusal))
+    for candidate, refusal in left_out:
+        groups.setdefault(f"{_why(candidate, refusal)}: not asked", []).append(_place(candidate, refusal))
+    cells = [
+        (textwrap.wrap(_together(places), _COLUMNS // 2, break_on_hyphens=False), why)
+        for why, places in groups.items()
+    ]
+    width = max(len(line) for places, _ in cells for line in places)
     rows = []
-    for why, places in groups.items():
-        shown = ", ".join(places[:_PLACES_SHOWN])
-        more = f" and {len(places) - _PLACES_SHOWN} more" if len(places) > _PLACES_SHOWN else ""
-        rows.append(f"  {shown}{more} {why}")
+    for places, why in cells:
+        words = textwrap.wrap(why, _COLUMNS - width - 4, break_on_hyphens=False)
+        rows += [
+            f"  {place:<{width}}  {word}".rstrip()
+            for place, word in itertools.zip_longest(places, words, fillvalue="")
+        ]
     return rows
+
+
+def _together(places: Iterable[str]) -> str:
+    """ "us-central1-a,b,c, us-east1 and 3 more": zones of one region together, and only so many regions."""
+    regions: dict[str, list[str]] = {}
+    for place in dict.fromkeys(places):
+        region, _, letter = place.rpartition("-")
+        is_zone = len(letter) == 1
+        regions.setdefault(region if is_zone else place, []).extend([letter] if is_zone else [])
+    return shortened(
+        (f"{region}-{','.join(letters)}" if letters else region for region, letters in regions.items()),
+        _PLACES_SHOWN,
+    )
+
+
+def _advice(both: Sequence[Told]) -> list[str]:
+    """What the refusals themselves advise; a quota that is short in several regions once, for the first of them."""
+    by_cause = {refusal.metric or refusal.advice: refusal.advice for _, refusal in reversed(both)}
+    causes = dict.fromkeys(refusal.metric or refusal.advice for _, refusal in both)
+    return [by_cause[cause] for cause in causes if by_cause[cause]][:_ADVICE_SHOWN]
 
 
 def _other_ways(tried: set[ProvisioningModel], candidate: Candidate) -> list[str]:
@@ -111,8 +162,6 @@ def _other_ways(tried: set[ProvisioningModel], candidate: Candidate) -> list[str
     if candidate.has_gpu and ProvisioningModel.FLEX_START not in tried:
         ways.append("vm.provisioning=flex_start: waits in Google's queue for capacity")
     what = f"--gpu {candidate.gpu}" if candidate.gpu else f"--machine-type {candidate.machine_type}"
-    ways.append(
-        f"more places (vm.regions, vm.zones) or another machine; who sells it: hydra-gce offers {what}"
-    )
+    ways.append(f"who sells it, and where your quotas allow it: hydra-gce offers {what}")
     ways.append("a longer wait: hydra.launcher.wait_for_room_minutes")
     return ways
