@@ -32,6 +32,7 @@ class Demand:
     _full_since: float | None = None
     _one_at_a_time: bool = False
     _said_budget: bool = False
+    _rounds: dict[int, int] = field(default_factory=dict)
     _asked: dict[int, Candidate] = field(default_factory=dict)
 
     def ask(self, tracks: Iterable[Track], alive: int) -> None:
@@ -52,7 +53,9 @@ class Demand:
             track.asked = True
             track.state = JobState.PROVISIONING
             self._asked[track.num] = candidates[-1]
-            self.fleet.ask(track.num, track.vms, round_=int(self.clock()), candidates=candidates)
+            # A number that no request for the job had before, of this launcher or of one before it.
+            self._rounds[track.num] = max(self._rounds.get(track.num, 0) + 1, int(self.clock()))
+            self.fleet.ask(track.num, track.vms, self._rounds[track.num], candidates)
 
     def has_room(self, num: int) -> None:
         """A VM was made for the job."""

@@ -53,6 +53,7 @@ class Watch:
         self._instances: dict[str, Instance] = {}
         self._given_up: set[str] = set()
         self._deleted: set[str] = set()
+        self._since: dict[str, float] = {}  # when each VM was made
         self._budget = Budget.of(self.settings)
         self._over_budget = False
         self._demand = Demand(self.fleet, self.settings, self._budget, self.tell, self.clock)
@@ -86,6 +87,8 @@ class Watch:
             self._follow(track)
         self._keep_within_budget()
         self._tidy()
+        if self._over_budget:
+            return
         wanting = (track for track in self.tracks.values() if track.wants_vm and not self._is_held(track))
         self._demand.ask(wanting, sum(one.status not in GONE for one in self._instances.values()))
 
@@ -109,9 +112,10 @@ class Watch:
     def _take_up_vm(self, adopted: Adopted, held: Mapping[int, Claim | None]) -> None:
         """A VM that runs: its job's own, unless that has another."""
         track = self.tracks.get(adopted.num)
-        if track is None or adopted.status in GONE:
-            return
         claim = held.get(adopted.num)
+        saves = adopted.status in LEAVING and claim is not None and claim.instance == adopted.instance
+        if track is None or (adopted.status in GONE and not saves):
+            return
         other = track.instance and claim is not None and claim.instance == track.instance
         if (claim is not None and claim.state == "done") or other:
             return  # ``_tidy`` sees to it
@@ -119,7 +123,7 @@ class Watch:
 
     def _take(self, track: Track, adopted: Adopted) -> None:
         track.take(Placed(track.num, adopted.attempt, adopted.instance, adopted.candidate), self.clock())
-        track.placed = adopted.created
+        track.placed = self._since[adopted.instance] = adopted.created
 
     def _take_up_claim(self, track: Track, claim: Claim | None) -> None:
         track.vms = self.fleet.attempts_made(track.num, claim.instance if claim else "")
@@ -127,7 +131,7 @@ class Watch:
             return
         if claim.state == "done":
             self._collect(track)
-        elif claim.state == "held" and not self._alive(claim.instance):
+        elif claim.state == "held" and claim.instance != track.instance and not self._alive(claim.instance):
             claims.release(self.bucket, self.names, claim)  # its holder went while nobody looked
 
     # What happens
@@ -139,6 +143,7 @@ class Watch:
             if isinstance(answer, Placed):
                 self._demand.has_room(track.num)
                 track.take(answer, self.clock())
+                self._since[answer.instance] = track.placed
                 if track.previous_zone:
                     self.tell(f"job {track.num} goes on in {track.zone}")
             else:
@@ -187,6 +192,7 @@ class Watch:
         elif status is not None and status.instance and self._alive(status.instance):
             # Another job's VM took it.
             track.instance, track.zone, track.state = status.instance, status.zone, status.state
+            track.placed = self._since.get(status.instance, self.clock())
         elif track.instance:
             self._check_alive(track)
 
@@ -226,8 +232,8 @@ class Watch:
         self.bucket.write(self.names.console(track.instance), words.encode())
         did = "has not started its agent" if booting else "has not been heard of"
         last = f" Its console ends with: {words.splitlines()[-1].strip()[:160]}" if words else ""
-        self.tell(f"VM {track.instance} {did} for {silent_s:.0f} s; it is replaced.{last}")
         self.fleet.delete(track.instance)
+        self.tell(f"VM {track.instance} {did} for {silent_s:.0f} s; it is replaced.{last}")
         self._vanished(track, booting)
 
     def _vanished(self, track: Track, booting: bool) -> None:
@@ -235,16 +241,18 @@ class Watch:
         if claim is not None and claim.state == "done":
             self._collect(track)
             return
-        if booting and (reason := self._boot_failure(track.instance)):
-            track.boot_failures += 1
-            self.tell(f"VM {track.instance} could not start its agent: {reason.splitlines()[-1]}")
-            if track.boot_failures >= _BOOT_FAILURES:
-                self._fail(track, Failure.ENVIRONMENT, f"no VM could make its environment:\n{reason}")
-                return
         held = claim is not None and claim.state == "held" and claim.instance == track.instance
         if claim is not None and held and claims.release(self.bucket, self.names, claim) is None:
             return  # it finished this very moment: the next look finds it done
-        if self.fleet.was_preempted(track.instance):
+        # All is asked before anything is counted: if the network fails in between, the next look begins anew.
+        reason = self._boot_failure(track.instance) if booting else ""
+        preempted = self.fleet.was_preempted(track.instance)
+        if reason:
+            track.boot_failures += 1
+            self.tell(f"VM {track.instance} could not start its agent: {reason.splitlines()[-1]}")
+        if reason and track.boot_failures >= _BOOT_FAILURES:
+            self._fail(track, Failure.ENVIRONMENT, f"no VM could make its environment:\n{reason}")
+        elif preempted:
             self._left(track, "")
         else:
             self._lost(track, "is gone")
@@ -324,14 +332,20 @@ class Watch:
         if not self._over_budget and self._budget.reached(ledger, now):
             self._over_budget = True
             self.tell(f"{self._budget.said(ledger, now)}: the VMs save their work and end")
-            for track in self.tracks.values():
-                if track.instance and not track.done:
-                    self.fleet.delete(track.instance)
+        if self._over_budget:
+            self._end_all()
         over = self._over_budget or self._budget.exhausted(ledger, self.fleet.candidates, now)
         if over and not self.fleet.asking:
             for track in self.tracks.values():
                 if track.wants_vm and not self._is_held(track):
                     self._fail(track, Failure.BUDGET, self._budget.said(ledger, now))
+
+    def _end_all(self) -> None:
+        """Each VM that a job has, also one that was asked for before and came since."""
+        for track in self.tracks.values():
+            if track.instance and not track.done and track.instance not in self._deleted:
+                self.fleet.delete(track.instance)
+                self._deleted.add(track.instance)
 
     def _tidy(self) -> None:
         """Deletes what does nothing any more and costs: VMs that are off, too many, or linger after their job."""
@@ -355,15 +369,11 @@ class Watch:
             self._take(track, adopted)
             return False
         patience = self.settings.heartbeat_timeout_s + self.settings.keep_warm_s
-        return now - max(track.ended, track.placed, adopted.created) > patience and self._has_no_work(
-            instance.name
-        )
-
-    def _has_no_work(self, instance: str) -> bool:
-        return not any(
-            track.status is not None and track.status.instance == instance and not track.done
-            for track in self.tracks.values()
-        )
+        worked_for = [
+            one for one in self.tracks.values() if one.status and one.status.instance == instance.name
+        ]
+        since = max(adopted.created, *(max(one.ended, one.placed) for one in (track, *worked_for)))
+        return all(one.done for one in worked_for) and now - since > patience
 
 
 def _as_listed(adopted: Adopted) -> Instance:
