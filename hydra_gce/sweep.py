@@ -229,6 +229,7 @@ class Sweep:
             return_name=watch.return_name,
             notes=watch.notes,
             vms_left=left,
+            outlook=str(estimate.outlook(self._ledger, watch.tracks, watch.finished, time.time()) or ""),
         )
 
 

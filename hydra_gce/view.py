@@ -44,7 +44,7 @@ class SweepView:
     ``backend`` is "cloud" or "local" (the embedded Compute Engine, where nothing is charged). ``return_name`` names the
     return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``notes`` are those of
     the news that are said again when all is over. ``mlflow`` is where to see the runs: an address, or the command that
-    opens it.
+    opens it. ``outlook`` is what the sweep will come to, once finished jobs tell ("about $0.13 in all").
     """
 
     sweep: str
@@ -62,6 +62,7 @@ class SweepView:
     return_name: str = ""
     vms_left: str = ""
     notes: list[str] = field(default_factory=list)
+    outlook: str = ""
 
     @property
     def cost(self) -> Decimal:

@@ -98,7 +98,7 @@ class PlainLines:
         counts = ", ".join(f"{states[state]} {state.value.lower()}" for state in JobState if states[state])
         if view.now - when >= PROGRESS_EVERY_S and counts != before:
             self._counted = (view.now, counts)
-            yield f"{clock(view.now)}  {counts}  {money(view.cost)} so far"
+            yield f"{clock(view.now)}  {counts}  {money(view.cost)} so far{', ' if view.outlook else ''}{view.outlook}"
 
 
 def _doing(job: JobView) -> str:

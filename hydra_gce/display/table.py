@@ -173,7 +173,8 @@ def _foot_lines(view: SweepView, width: int, remaining: float | None) -> list[Te
     segments = [f"elapsed {duration(view.now - view.started)}"]
     if remaining is not None:
         segments.append(f"about {rough_duration(remaining)} left")
-    segments.append(f"{money(view.cost)} so far" + (f" {NOTHING_CHARGED}" if view.backend == "local" else ""))
+    so_far = f"{money(view.cost)} so far" + (f", {view.outlook}" if view.outlook else "")
+    segments.append(so_far + (f" {NOTHING_CHARGED}" if view.backend == "local" else ""))
     if view.mlflow:
         segments.append(f"MLflow {clean(view.mlflow)}")
     return [line for text in pack(segments, width) for line in _folded(text, width)]

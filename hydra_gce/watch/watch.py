@@ -63,6 +63,11 @@ class Watch:
         return all(track.done for track in self.tracks.values())
 
     @property
+    def finished(self) -> set[int]:
+        """Numbers of the jobs that were brought to an end by their programs."""
+        return {num for num, track in self.tracks.items() if track.state is JobState.COMPLETED}
+
+    @property
     def statuses(self) -> dict[int, JobStatus]:
         return {num: track.status for num, track in self.tracks.items() if track.status is not None}
 
