@@ -219,9 +219,8 @@ def room(
 def link(project: str, metric: str, region: str | None) -> str:
     """The page of Google's console that shows this quota alone, and where more of it can be asked for.
 
-    The console writes its filter into the address; read off pages that link to it, among them
-    https://github.com/apache/texera and notes on the Dynamic Workload Scheduler. Where the console does not
-    understand it any more, the page shows all quotas of the project.
+    The console writes its filter into the address. Google documents no form for that: it was read off public pages
+    that link there. Where the console does not understand it (any more), it shows all quotas of the project.
     """
     service_metric = f"compute.googleapis.com/{SERVICE_METRICS.get(metric, metric.lower())}"
     filters = [_filter("Metric", "metricName", service_metric)]

@@ -81,33 +81,38 @@ def _ask(backend: Backend) -> Listing:
     }
     types: dict[str, SeenType] = {}
     request = compute_v1.AggregatedListMachineTypesRequest(project=project, max_results=PAGE)
-    scopes = backend.machine_types.aggregated_list(request=request, timeout=DEADLINE_S)
-    for zone, listed in _in_zones(scopes, zones, "machine_types"):
-        types.setdefault(listed.name, _seen(listed)).zones.add(zone)
+    types_pages = backend.machine_types.aggregated_list(request=request, timeout=DEADLINE_S).pages
+    for zone, listed in _in_zones(types_pages, zones, "machine_types"):
+        name = listed.name
+        if name not in types:  # a type is the same in all of its zones, and they are tens of thousands in all
+            types[name] = _seen(listed)
+        types[name].zones.add(zone)
     accelerators: dict[str, set[str]] = {}
     wanted = compute_v1.AggregatedListAcceleratorTypesRequest(project=project, max_results=PAGE)
-    cards = backend.accelerator_types.aggregated_list(request=wanted, timeout=DEADLINE_S)
-    for zone, listed in _in_zones(cards, zones, "accelerator_types"):
+    cards_pages = backend.accelerator_types.aggregated_list(request=wanted, timeout=DEADLINE_S).pages
+    for zone, listed in _in_zones(cards_pages, zones, "accelerator_types"):
         accelerators.setdefault(listed.name, set()).add(zone)
     return Listing(zones, types, accelerators)
 
 
-def _in_zones(scopes: Iterable[Any], zones: dict[str, str], what: str) -> Iterator[tuple[str, Any]]:
+def _in_zones(pages: Iterable[Any], zones: dict[str, str], what: str) -> Iterator[tuple[str, Any]]:
     """(zone, resource) of an aggregated list.
 
     :raises Unreachable: a zone's share is missing.
     """
-    for scope, listed in scopes:
-        zone = _last(scope)
-        warning = listed.warning.code
-        if warning and warning != "NO_RESULTS_ON_PAGE":
-            raise Unreachable(
-                f"hydra-gce setup --refresh: Compute Engine did not tell the {what.replace('_', ' ')} of {zone} "
-                f"({warning}). Nothing was changed; try again later."
-            )
-        for one in getattr(listed, what):
-            if zone in zones and one.deprecated.state not in GONE:
-                yield zone, one
+    for page in pages:
+        for scope, listed in page.items.items():
+            warning = listed.warning.code
+            lacking = warning not in ("", "NO_RESULTS_ON_PAGE")
+            if missing := [*page.unreachables, *([scope] if lacking else [])]:
+                raise Unreachable(
+                    f"hydra-gce setup --refresh: Compute Engine did not tell the {what.replace('_', ' ')} of "
+                    f"{', '.join(_last(one) for one in missing)} ({warning if lacking else 'UNREACHABLE'}). "
+                    "Nothing was changed; try again later."
+                )
+            for one in getattr(listed, what):
+                if _last(scope) in zones and one.deprecated.state not in GONE:
+                    yield _last(scope), one
 
 
 def _seen(listed: Any) -> SeenType:

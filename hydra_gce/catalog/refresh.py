@@ -142,14 +142,17 @@ def _price_list(backend: Backend, api_key: str | None) -> Iterator[Mapping[str, 
 def _session(backend: Backend, api_key: str | None) -> Session:
     import requests
     from google.auth.transport.requests import AuthorizedSession
+    from google.oauth2.credentials import Credentials as PersonsCredentials
 
     if api_key is not None:
         session = requests.Session()
         session.headers["X-Goog-Api-Key"] = api_key  # not in the address: addresses get logged
         return session
-    authorized: Session = AuthorizedSession(backend.credentials)
-    # A person's own credentials belong to no project, and the API wants one to count the requests on.
-    authorized.headers["X-Goog-User-Project"] = backend.project
+    credentials = backend.credentials
+    if isinstance(credentials, PersonsCredentials) and not credentials.quota_project_id:
+        # They belong to no project, and the API wants one to count the requests on.
+        credentials = credentials.with_quota_project(backend.project)
+    authorized: Session = AuthorizedSession(credentials)
     return authorized
 
 
@@ -159,4 +162,4 @@ def _refusal(answer: Any) -> str:
         said = answer.json()["error"]["message"]
     except (ValueError, KeyError, TypeError):
         said = answer.reason
-    return f"{answer.status_code} {str(said).strip()[:300]}"
+    return f"{answer.status_code} {str(said).strip()[:500]}"

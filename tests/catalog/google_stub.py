@@ -33,6 +33,7 @@ class Google:
     types: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     accelerators: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     warnings: dict[str, str] = field(default_factory=dict)
+    unreachables: list[str] = field(default_factory=list)
     refusals: dict[str, int] = field(default_factory=dict)
     page: int = 1000
     asked: list[Request] = field(default_factory=list)
@@ -55,7 +56,8 @@ class Google:
             return {"items": [{"name": zone, "region": link + at} for zone, at in self.zones.items()]}
         what = "machineTypes" if request.path.endswith("/machineTypes") else "acceleratorTypes"
         listed = self.types if what == "machineTypes" else self.accelerators
-        return {"items": {f"zones/{zone}": self._scope(what, zone, listed.get(zone)) for zone in self.zones}}
+        scopes = {f"zones/{zone}": self._scope(what, zone, listed.get(zone)) for zone in self.zones}
+        return {"items": scopes, "unreachables": self.unreachables}
 
     def _scope(self, what: str, zone: str, listed: list[dict[str, Any]] | None) -> dict[str, Any]:
         if listed and zone not in self.warnings:
