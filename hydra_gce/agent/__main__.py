@@ -37,6 +37,7 @@ log = logging.getLogger("hydra_gce.agent")
 CANNOT_DELETE = 76
 _IDLE_POLL_S = 1.0
 _QUICK_S = 8.0
+_CREDENTIALS_PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0)
 
 
 class Agent:
@@ -176,11 +177,7 @@ def main() -> int:
     notices.heed_sigterm(departure)
     instance = Instance.here()
     notices.watch(departure)
-    # Google's own patience with the metadata server: it asks it for tokens.
-    os.environ.setdefault("GCE_METADATA_TIMEOUT", "30")
-    from google.cloud import storage
-
-    bucket = storage.Client(project=instance.project).bucket(instance.attributes["hydra-gce-bucket"])
+    bucket = _bucket(instance)
     record = VMRecord(Bucket(bucket, lambda: _QUICK_S), instance, started, booted_at(started))
     record.begin()
     try:
@@ -192,6 +189,25 @@ def main() -> int:
     if departure.is_announced() and departure.cause is not Cause.MAINTENANCE:
         return 0
     return _delete(instance)
+
+
+def _bucket(instance: Instance) -> storage.Bucket:
+    """The sweep's bucket, as Google's client has it. It gets its tokens from the metadata server, which may be slow."""
+    os.environ.setdefault("GCE_METADATA_TIMEOUT", "30")  # Google's own is 3 s; read at the import
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud import storage
+
+    for pause in _CREDENTIALS_PAUSES:
+        try:
+            client = storage.Client(project=instance.project)
+            break
+        except GoogleAuthError as error:
+            log.warning("there are no credentials yet (%s); trying again", error)
+            time.sleep(pause)
+    else:
+        client = storage.Client(project=instance.project)
+    bucket: storage.Bucket = client.bucket(instance.attributes["hydra-gce-bucket"])
+    return bucket
 
 
 def _delete(instance: Instance) -> int:

@@ -110,13 +110,13 @@ class Attempt:
             left = self._watch(child, courier)
             # A VM that is taken back has seconds left: they are for the output directory.
             rescued = [] if left else place.rescue()
-            courier.finish(self._left_to_save)
+            whole = courier.finish(self._left_to_save)
         finally:
             courier.abandon()
             child.kill()
         if self._pulse.lost.is_set():
             raise Lost
-        if left:
+        if left or not whole:  # a result without its outputs would be none
             return None, b""
         ended = Ended(
             child.returncode, self.scratch / "job_return", oom_kills() > kills_before, place.output_dir

@@ -70,17 +70,19 @@ class Tree:
         self._directory = directory
         self._sent: dict[Path, tuple[int, int]] = {}
 
-    def sync(self, left_s: Callable[[], float] = lambda: math.inf) -> None:
+    def sync(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
+        """False: the time that ``left_s`` names was too short for all of them."""
         for path in sorted(self._directory.rglob("*")):
             if not path.is_file():
                 continue
             if left_s() <= 0:
                 log.warning("no time is left for %s", path.name)
-                return
+                return False
             state = path.stat()
             if self._sent.get(path) != (state.st_size, state.st_mtime_ns):
                 self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
                 self._sent[path] = (state.st_size, state.st_mtime_ns)
+        return True
 
 
 class Courier:
@@ -138,8 +140,8 @@ class Courier:
         self._stop.set()
         self._wake.set()
 
-    def finish(self, left_s: Callable[[], float] = lambda: math.inf) -> None:
-        """Stops the thread and brings everything that is left, as far as the time goes.
+    def finish(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
+        """Stops the thread and brings everything that is left, as far as the time goes; whether that is all.
 
         The output directory goes first: after a preemption it is what the next attempt lives on.
         """
@@ -148,14 +150,14 @@ class Courier:
             self._thread.join(min(1.0, max(0.01, left_s())))
         if self._thread.is_alive():
             log.warning("what the job has left since the last sync stays here: the bucket does not answer")
-            return
+            return False
         if not self._may_write():
-            return
-        if not self._mirror.sync(left_s):
+            return False
+        whole = self._mirror.sync(left_s)
+        if not whole:
             log.warning("the output directory was sent as it was a moment ago: no time is left for more")
         self._texts()
-        if self._artifacts:
-            self._artifacts.sync(left_s)
+        return (self._artifacts is None or self._artifacts.sync(left_s)) and whole
 
     def _work(self) -> None:
         mirrored = self._clock()

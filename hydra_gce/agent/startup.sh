@@ -44,9 +44,10 @@ def answer_of(url, what, headers, opener=urllib.request.urlopen, **request):
             with opener(urllib.request.Request(url, headers=headers, **request), timeout=60) as answer:
                 return answer.read()
         except urllib.error.HTTPError as error:
-            if pause is None or error.code not in (408, 429) and error.code < 500:
-                said = " ".join(re.sub("<[^>]*>", " ", error.read(500).decode(errors="replace")).split())[:200]
-                raise Refused("%s: HTTP %d %s" % (what, error.code, said))
+            said = " ".join(re.sub("<[^>]*>", " ", error.read(2000).decode(errors="replace")).split())
+            again = error.code in (408, 429) or error.code >= 500 or "ateLimitExceeded" in said
+            if pause is None or not again:
+                raise Refused("%s: HTTP %d %s" % (what, error.code, said[:200]))
         except (OSError, http.client.HTTPException) as error:
             if pause is None:
                 raise Refused("%s: %s" % (what, error))
@@ -167,7 +168,7 @@ def docker_here():
 
 
 def pull(docker, image):
-    for pause in (1, 2, 4, None):
+    for pause in (1, 3, None):
         if subprocess.run([docker, "pull", "--quiet", image], stdin=subprocess.DEVNULL).returncode == 0:
             return
         if pause:

@@ -20,7 +20,6 @@ from tests.agent import fake_docker
 from tests.agent.machine import (
     BOOT_REPORT,
     INSTANCE,
-    UV,
     Cloud,
     bake,
     fake_command,
@@ -145,9 +144,9 @@ def test_a_machine_with_a_gpu_gives_it_to_the_container(
 def test_a_container_whose_python_lacks_something_gets_an_environment_of_its_own(
     docker: Docker, container_with_python: Path, cloud: Cloud, tmp_path: Path, index: Path
 ) -> None:
-    (docker.inside / "uv").symlink_to(UV)
+    on_path = f"{docker.inside}:{tmp_path}/fetched"  # a plain Python and uv, as an image may have them
     want(cloud, f"--no-index\n--find-links {index}\ntinything==2.0\n")
-    done = start(cloud, tmp_path / "prefix", **docker.environment())
+    done = start(cloud, tmp_path / "prefix", **docker.environment(DOCKER_PATH=on_path))
     assert told(done.stdout)["tinything"] == "2.0"
     assert f"{tmp_path}/prefix/containers/" in told(done.stdout)["python"]
 

@@ -199,3 +199,43 @@ def test_what_cannot_be_brought_at_the_end_is_an_error(bucket: Bucket, output: P
     (output / "ckpt").write_bytes(b"1")
     with pytest.raises(NoConnection):
         carries.finish()
+
+
+def test_where_there_is_no_time_for_all_it_says_so(bucket: Bucket, output: Path) -> None:
+    carries = courier(bucket, output, mirror_every_s=1e9)
+    carries._pause_s = 1e9
+    carries.start()
+    (output / "ckpt").write_bytes(b"1")
+    assert not carries.finish(lambda: 0.0 if not carries._thread.is_alive() else 10.0)
+    assert mirrored(bucket) == []
+
+
+def test_artifacts_that_there_is_no_time_for_are_said_to_be_missing(bucket: Bucket, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"1")
+    sends = Tree(bucket, NAMES.artifacts(0), tmp_path)
+    assert not sends.sync(lambda: 0.0)
+    assert not list(bucket.list(""))
+    assert sends.sync()
+
+
+def test_nothing_is_written_of_a_job_that_is_anothers(bucket: Bucket, output: Path) -> None:
+    carries = courier(bucket, output, mirror_every_s=1e9)
+    carries._pause_s = 1e9
+    carries._may_write = lambda: False
+    carries.start()
+    (output / "ckpt").write_bytes(b"1")
+    assert not carries.finish()
+    assert not list(bucket.list(""))
+
+
+def test_in_a_hurry_the_directory_is_looked_at_without_a_pause(
+    bucket: Bucket, output: Path, couriers: list[Courier]
+) -> None:
+    carries = courier(bucket, output, mirror_every_s=1e9)
+    couriers.append(carries)
+    carries._pause_s = 1e6
+    carries.start()
+    (output / "ckpt").write_bytes(b"1")
+    carries.hurry()
+    wait_until(lambda: mirrored(bucket) == ["ckpt"], "the checkpoint has arrived")
+    carries.abandon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from google.cloud.storage import Client
 
 from hydra_gce import claims
 from hydra_gce.agent import lasting_bucket
+from hydra_gce.agent.courier import Courier
 from hydra_gce.agent.departure import Cause
 from hydra_gce.bucket import Bucket
 from hydra_gce.collect import RemoteTraceback
@@ -409,6 +411,25 @@ def test_a_job_that_ends_while_the_storage_is_away_is_not_lost(
     assert collected.job_return.return_value == "late"
     assert collected.result.attempt == 1
     assert lab.status().state is JobState.COMPLETED
+
+
+def test_a_result_whose_outputs_could_not_all_be_sent_does_not_count(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program has ended, and its VM is taken back before its outputs are in the bucket."""
+    agent = lab.agent()
+
+    def taken_back(courier: Courier, left_s: Callable[[], float]) -> bool:
+        agent.departure.announce(Cause.PREEMPTED, 30)
+        return False
+
+    monkeypatch.setattr(Courier, "finish", taken_back)
+    lab.send(lambda config: 1.0)
+    agent.work()
+    claim = claims.read(lab.bucket, lab.names, 0)
+    assert claim is not None and claim.state == "released"
+    assert lab.status().state is JobState.PREEMPTED
+    assert lab.bucket.find(lab.names.result(0, 1)) is None
 
 
 def test_a_job_gets_through_a_storage_that_fails_every_third_time(lab: Lab, storage_url: str) -> None:
