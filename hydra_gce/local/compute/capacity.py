@@ -12,6 +12,7 @@ from hydra_gce.local.chaos import stock
 from hydra_gce.local.compute.catalog import MachineType
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.errors import Json, OperationError, quota_exceeded, zone_exhausted, zone_stockout
+from hydra_gce.local.compute.flex_start import is_flex_start
 from hydra_gce.local.compute.names import last, region_of
 from hydra_gce.local.store import Resource
 
@@ -59,8 +60,11 @@ def machine_type(cloud: Cloud, instance: Resource) -> MachineType:
     return kind
 
 
-def claim(cloud: Cloud, instance: Resource) -> None:
-    """Take the instance's share of quota and stock, or raise the `OperationError` that Google would end with."""
+def claim(cloud: Cloud, instance: Resource, *, again: bool = False) -> None:
+    """Take the instance's share of quota and stock, or raise the `OperationError` that Google would end with.
+
+    `again`: it has been refused before, which counts once for the bad day.
+    """
     kind = machine_type(cloud, instance)
     zone = last(instance.scope)
     exhausted = zone_exhausted(instance.project, zone, kind.name, _attachment(instance))
@@ -73,7 +77,7 @@ def claim(cloud: Cloud, instance: Resource) -> None:
         if over_quota is not None:
             raise over_quota
         if cloud.bad_day is not None:
-            _check_stock(cloud, cloud.bad_day, instance, others)
+            _check_stock(cloud, cloud.bad_day, instance, others, count=not again)
         kinds = [machine_type(cloud, one) for one in others]
         demand = math.fsum(one.demand for one in kinds) + kind.demand
         if (
@@ -104,13 +108,16 @@ def project_quotas(cloud: Cloud, project: str) -> list[Json]:
     return _shown(_global_limits(cloud), used)
 
 
-def _check_stock(cloud: Cloud, day: BadDay, instance: Resource, others: list[Resource]) -> None:
+def _check_stock(
+    cloud: Cloud, day: BadDay, instance: Resource, others: list[Resource], *, count: bool
+) -> None:
     """Raises where the scenario's stock has no room for the instance; the host's own comes on top."""
     wanted, existing = _kind(instance), [_kind(one) for one in others]
     entry = stock.sold_out(day, wanted, existing)
     if entry is None:
         return
-    day.draws.count(entry)
+    if count:
+        day.draws.count(entry)
     region = cloud.catalog.regions[region_of(wanted.zone)]
     elsewhere = [
         replace(wanted, zone=zone) for zone in region if zone != wanted.zone and _offers(cloud, zone, wanted)
@@ -184,10 +191,9 @@ def _usage(cloud: Cloud, instances: Iterable[Resource]) -> Counter[str]:
         for disk in instance.body["disks"]:
             if disk["type"] == "SCRATCH":
                 used[_local_ssd_metric(cloud, instance)] += int(disk["diskSizeGb"])
-        spot = instance.body["scheduling"].get("preemptible", False)
         for gpu in instance.body.get("guestAccelerators", []):
             used["GPUS_ALL_REGIONS"] += gpu["acceleratorCount"]
-            metric = _gpu_metric(last(gpu["acceleratorType"]), spot)
+            metric = _gpu_metric(cloud, instance, last(gpu["acceleratorType"]))
             if metric is not None:
                 used[metric] += gpu["acceleratorCount"]
     return used
@@ -199,15 +205,15 @@ def _cpu_metric(cloud: Cloud, instance: Resource, kind: MachineType) -> str:
     https://cloud.google.com/compute/resource-usage#preemptible-quotas
     """
     granted = _granted(cloud, instance)
-    if instance.body["scheduling"].get("preemptible", False) and granted.get("PREEMPTIBLE_CPUS"):
+    if _counts_as_preemptible(instance) and granted.get("PREEMPTIBLE_CPUS"):
         return "PREEMPTIBLE_CPUS"
     its_own = f"{kind.family.upper()}_CPUS"  # newer projects have E2_CPUS, for one
     return its_own if its_own in granted else _FAMILY_CPUS.get(kind.family, "CPUS")
 
 
 def _local_ssd_metric(cloud: Cloud, instance: Resource) -> str:
-    spot = instance.body["scheduling"].get("preemptible", False)
-    granted = _granted(cloud, instance).get("PREEMPTIBLE_LOCAL_SSD_GB") if spot else None
+    preemptible = _counts_as_preemptible(instance)
+    granted = _granted(cloud, instance).get("PREEMPTIBLE_LOCAL_SSD_GB") if preemptible else None
     return "PREEMPTIBLE_LOCAL_SSD_GB" if granted else "LOCAL_SSD_TOTAL_GB"
 
 
@@ -249,11 +255,23 @@ def _disks_over_quota(cloud: Cloud, day: BadDay, instance: Resource, region: str
     return None
 
 
-def _gpu_metric(accelerator: str, spot: bool) -> str | None:
-    if not spot:
-        return _GPUS.get(accelerator)
-    metric = _GPUS.get(accelerator)
-    return f"PREEMPTIBLE_{metric}" if metric else _SPOT_ONLY.get(accelerator)
+def _counts_as_preemptible(instance: Resource) -> bool:
+    """Flex-start takes preemptible quota, and standard quota where the project has none of it.
+
+    https://docs.cloud.google.com/compute/docs/instances/provisioning-models
+    """
+    return instance.body["scheduling"].get("preemptible", False) or is_flex_start(instance)
+
+
+def _gpu_metric(cloud: Cloud, instance: Resource, accelerator: str) -> str | None:
+    standard = _GPUS.get(accelerator)
+    if not _counts_as_preemptible(instance):
+        return standard
+    preemptible = f"PREEMPTIBLE_{standard}" if standard else _SPOT_ONLY.get(accelerator)
+    if preemptible is None or not is_flex_start(instance):
+        return preemptible
+    has_some = _region_limits(cloud, region_of(last(instance.scope))).get(preemptible)
+    return preemptible if has_some or standard is None else standard
 
 
 def _region_limits(cloud: Cloud, region: str) -> dict[str, float]:

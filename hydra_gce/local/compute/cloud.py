@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hydra_gce.local.compute.catalog import Catalog
 from hydra_gce.local.compute.errors import Json, invalid_value, not_found
+from hydra_gce.local.compute.flex_start import Queue
 from hydra_gce.local.compute.names import is_name, link, project_number, timestamp
 from hydra_gce.local.compute.operations import Operations, new_id
 from hydra_gce.local.host import Host
@@ -68,6 +69,10 @@ class Cloud:
     def __post_init__(self) -> None:
         self.catalog = Catalog()
         self.operations = Operations(self.store, self.clock, self.rng)
+        self.queue = Queue()
+        for instance in self.store.list("instances"):
+            if instance.body["status"] == "PENDING":
+                self.queue.join(instance)
         self.lock = threading.RLock()
 
     def machine_of(self, instance: Resource) -> Machine:

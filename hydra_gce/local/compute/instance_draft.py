@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from hydra_gce.local.compute import flex_start
 from hydra_gce.local.compute.catalog import N1_GPU_COUNTS, MachineType, UnknownCustomType, gpu_title
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.disks import attached_disks
 from hydra_gce.local.compute.errors import ApiError, Json, invalid_value, not_found, required
 from hydra_gce.local.compute.labels import check_labels
 from hydra_gce.local.compute.metadata import read_metadata
-from hydra_gce.local.compute.names import NAME, fingerprint, is_name, last, link, parse_link
+from hydra_gce.local.compute.names import NAME, fingerprint, is_name, last, link, parse_link, seconds
 from hydra_gce.local.compute.networks import attached_interfaces
 from hydra_gce.local.compute.scheduling import read_scheduling
 from hydra_gce.local.store import Resource
@@ -46,6 +47,8 @@ def draft_instance(cloud: Cloud, project: str, zone: str, given: Json, field: st
     scheduling = read_scheduling(
         given.get("scheduling", {}), has_gpus=bool(gpus), now=cloud.clock(), field=f"{field}.scheduling"
     )
+    wait_s = flex_start.read_wait(given, field)
+    flex_start.check(given, scheduling, kind, has_gpus=bool(gpus), field=field)
     check_labels(given.get("labels", {}), f"{field}.labels")
     labels = given.get("labels", {})
     disks = attached_disks(cloud, project, zone, name, given.get("disks", []), field)
@@ -72,7 +75,7 @@ def draft_instance(cloud: Cloud, project: str, zone: str, given: Json, field: st
         "shieldedInstanceConfig": _shielded(given),
         "shieldedInstanceIntegrityPolicy": {"updateAutoLearnPolicy": True},
         "startRestricted": False,
-        "status": "PROVISIONING",
+        "status": "PENDING" if wait_s else "PROVISIONING",
         "tags": read_tags(given.get("tags", {}), field),
     }
     if labels:
@@ -83,7 +86,9 @@ def draft_instance(cloud: Cloud, project: str, zone: str, given: Json, field: st
     if accounts:
         body["serviceAccounts"] = accounts
     body["fingerprint"] = fingerprint(body)
-    private = {"python": disks.python, "image": disks.image}
+    private: Json = {"python": disks.python, "image": disks.image}
+    if wait_s:
+        private["waits_until"] = seconds(body["creationTimestamp"]) + wait_s
     return Draft(Resource("instances", project, scope, name, body, private), disks.new)
 
 

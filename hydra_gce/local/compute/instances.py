@@ -5,7 +5,14 @@ from __future__ import annotations
 import uuid
 
 from hydra_gce.local.compute.cloud import Cloud
-from hydra_gce.local.compute.errors import ApiError, Json, already_exists, invalid, invalid_value, required
+from hydra_gce.local.compute.errors import (
+    Json,
+    already_exists,
+    invalid,
+    invalid_value,
+    not_ready,
+    required,
+)
 from hydra_gce.local.compute.instance_draft import draft_instance, find_machine_type, read_tags
 from hydra_gce.local.compute.labels import set_labels as replace_labels
 from hydra_gce.local.compute.listing import aggregated, page
@@ -86,11 +93,11 @@ def delete(cloud: Cloud, request: Request) -> Json:
 
 
 def stop(cloud: Cloud, request: Request) -> Json:
-    return request.begin(cloud, request.scope, "stop", _instance(cloud, request), "instances.stop")
+    return request.begin(cloud, request.scope, "stop", _not_queued(cloud, request), "instances.stop")
 
 
 def start(cloud: Cloud, request: Request) -> Json:
-    return request.begin(cloud, request.scope, "start", _instance(cloud, request), "instances.start")
+    return request.begin(cloud, request.scope, "start", _not_queued(cloud, request), "instances.start")
 
 
 def reset(cloud: Cloud, request: Request) -> Json:
@@ -208,6 +215,8 @@ def _write_draft(cloud: Cloud, request: Request, body: Json, field: str) -> Reso
     cloud.store.put(draft.instance)
     for disk in draft.disks:
         cloud.store.put(disk)
+    if draft.instance.body["status"] == "PENDING":
+        cloud.queue.join(draft.instance)
     return draft.instance
 
 
@@ -220,7 +229,15 @@ def _instance(cloud: Cloud, request: Request) -> Resource:
 def _running(cloud: Cloud, request: Request) -> Resource:
     instance = _instance(cloud, request)
     if instance.body["status"] not in ("RUNNING", "STAGING", "PROVISIONING"):
-        raise ApiError(400, "resourceNotReady", f"The resource '{instance.path}' is not ready")
+        raise not_ready(instance.path)
+    return instance
+
+
+def _not_queued(cloud: Cloud, request: Request) -> Resource:
+    """While it waits for its first place, it can only be deleted."""
+    instance = _instance(cloud, request)
+    if instance.body["status"] == "PENDING":
+        raise not_ready(instance.path)
     return instance
 
 

@@ -16,6 +16,7 @@ from hydra_gce.local.compute.host_events import HostEvents
 from hydra_gce.local.compute.names import last, parse_link, timestamp
 from hydra_gce.local.compute.operations import Operation
 from hydra_gce.local.compute.scheduling import deletes_at_end
+from hydra_gce.local.compute.waiting import await_room
 from hydra_gce.local.store import Resource
 from hydra_gce.local.vm import MachineError
 
@@ -59,12 +60,14 @@ class Lifecycle:
         """Every VM off, at once: the cloud closes. Instances stay, TERMINATED."""
         for instance in self._cloud.store.list("instances"):
             self._cloud.machine_of(instance).power_off()
-            if instance.body["status"] not in ("TERMINATED", "PROVISIONING"):
+            if instance.body["status"] not in ("TERMINATED", "PROVISIONING", "PENDING"):
                 self.terminated(instance)
 
     def _insert(self, operation: Operation) -> None:
         instance = self.target(operation)
         try:
+            if instance.body["status"] == "PENDING":
+                await_room(self._cloud, instance, operation)
             self.boot(instance, operation, fresh=True)
         except OperationError:
             self.forget(instance)
@@ -134,8 +137,9 @@ class Lifecycle:
         if machine.running():  # a server that died got this far
             self._running(instance)
             return
-        cloud.change(instance, {"status": "PROVISIONING"})
-        capacity.claim(cloud, instance)
+        instance = cloud.change(instance, {"status": "PROVISIONING"}) or instance
+        if not instance.private.get("claimed"):  # one that waited has its place
+            capacity.claim(cloud, instance)
         operation.progress(40)
         instance = cloud.change(instance, {"status": "STAGING"}, _FRESH) or instance
         instance = self._mishaps.draw(instance)

@@ -43,6 +43,13 @@ class Operation:
         """Show how far it is."""
         self._operations.change(self.resource, {"progress": percent})
 
+    def wait(self, ready: Callable[[], bool], limit_s: float) -> None:
+        """Until something is `ready`, or so long. Raises `OperationError` when its target is to be deleted.
+
+        `ready` is asked under a lock, and must answer from memory.
+        """
+        self._operations.wait_within(self.resource, ready, limit_s)
+
 
 class Operations:
     """All operations. Those on the same target run one after another, in the order of their requests."""
@@ -185,6 +192,18 @@ class Operations:
         with self._changed:
             self._changed.wait_for(lambda: self._closed, limit_s)
 
+    def wait_within(self, resource: Resource, ready: Callable[[], bool], limit_s: float) -> None:
+        """What `Operation.wait` does."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: self._closed or self._is_let_go(resource) or ready(), max(0.0, limit_s)
+            )
+            let_go = self._is_let_go(resource)
+        if self._closed:
+            raise _Closing
+        if let_go:
+            raise canceled()
+
     def idle(self) -> bool:
         """Whether no operation is under way."""
         with self._changed:
@@ -194,9 +213,10 @@ class Operations:
         """Change an operation's public fields and wake those who wait."""
         resource.body.update(fields)
         self._store.put(resource)
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Those who wait look again."""
         with self._changed:
             self._version += 1
             self._changed.notify_all()
@@ -277,16 +297,15 @@ class Operations:
 
     def _hang(self, resource: Resource) -> None:
         """Until the target is to be deleted: Google lets go of an insert that hangs, then."""
-        target = str(resource.body["targetLink"])
-
-        def let_go() -> bool:
-            behind = list(self._queues[target])[1:]
-            return self._closed or any(one.body["operationType"] == "delete" for one in behind)
-
         with self._changed:
-            self._changed.wait_for(let_go)
+            self._changed.wait_for(lambda: self._closed or self._is_let_go(resource))
         if self._closed:
             raise _Closing
+
+    def _is_let_go(self, resource: Resource) -> bool:
+        """Whether a delete of its target waits for it to end. `_changed` is held."""
+        behind = list(self._queues[str(resource.body["targetLink"])])[1:]
+        return any(one.body["operationType"] == "delete" for one in behind)
 
     def _id(self, now: float) -> str:
         return new_id(now, self._rng)
