@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -475,12 +477,15 @@ class Slow(Bucket):
         self.held = held
         self.go = threading.Event()
         self.begun: list[str] = []
+        self.sent: dict[str, float] = {}
 
     def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
         self.begun.append(path.name)
         if self.held in path.name:
             assert self.go.wait(100)
-        return super().upload(name, path, metadata)
+        generation = super().upload(name, path, metadata)
+        self.sent[path.name] = time.monotonic()
+        return generation
 
 
 def write(path: Path, content: str, at: int) -> None:
@@ -504,8 +509,14 @@ def test_where_time_runs_out_the_bucket_has_the_directory_as_it_was_a_moment_ago
     write(there / "metrics", "early", at=3)
     write(there / "weights-2", "2", at=4)
     write(there / "pointer", "weights-2", at=5)
-    left = iter([10.0, 10.0, 10.0, 10.0])
-    assert not sending.sync(lambda: next(left, 0.0))
+
+    def left_s() -> float:
+        """Until half a second after all have been sent but the one that takes long."""
+        last = max(slow.sent.get(name, math.inf) for name in ("metrics", "pointer"))
+        return 10.0 if time.monotonic() < last + 0.5 else 0.0
+
+    slow.sent.clear()
+    assert not sending.sync(left_s)
     now = restored(bucket, tmp_path / "cut")
     assert {name: what[0] for name, what in now.items()} == {
         "weights-1": b"1",
