@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hydra_gce.local.chaos import storage_calls
 from tests.local.embedded import PROJECT, Embedded
 from tests.local.fake_machine import FakeMachines
 
+_CLIENTS: list[storage.Client] = []
 REFUSED = {"status": 429, "reason": "rateLimitExceeded"}
 
 
@@ -41,7 +43,16 @@ def happened(cloud: Embedded) -> list[int]:
 
 def client(cloud: Embedded) -> storage.Client:
     options = {"api_endpoint": cloud.server.running.storage}
-    return storage.Client(PROJECT, AnonymousCredentials(), client_options=options)
+    _CLIENTS.append(storage.Client(PROJECT, AnonymousCredentials(), client_options=options))
+    return _CLIENTS[-1]
+
+
+@pytest.fixture(autouse=True)
+def closed_clients() -> Iterator[None]:
+    """No test leaves connections open."""
+    yield
+    while _CLIENTS:
+        _CLIENTS.pop().close()
 
 
 @pytest.fixture
