@@ -17,6 +17,8 @@ from typing import Any
 from hydra_gce.errors import SealBroken
 
 _MAGIC = b"hydra-gce/1\n"
+_LEAST_HEARTBEAT_S = 3.0
+_HEARTBEATS_PER_S = 300
 
 
 class JobState(str, Enum):
@@ -50,6 +52,7 @@ class JobSpec:
 
     Paths are absolute and the laptop's; ``sweep_dir`` holds ``output_dir``. ``variables`` is the program's own
     environment (pass-through variables, MLflow's names), ``script`` the file that was started, null in a notebook.
+    ``heartbeat_s``: seconds from one status to the next.
     """
 
     sweep: str
@@ -66,6 +69,16 @@ class JobSpec:
     tracking: bool
     experiment: str | None
     sys_path: list[str]
+    heartbeat_s: float = 3.0
+
+
+def heartbeat_s(vms: int) -> float:
+    """How often each of so many VMs says how its job is: every three seconds, less often where they are very many.
+
+    A bucket takes a thousand writes a second from the start, and logs, journals and outputs are written as well:
+    https://cloud.google.com/storage/docs/request-rate
+    """
+    return max(_LEAST_HEARTBEAT_S, vms / _HEARTBEATS_PER_S)
 
 
 class Failure(str, Enum):

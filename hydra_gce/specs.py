@@ -16,7 +16,7 @@ from hydra_gce.cargo.pack import Cargo, Sent
 from hydra_gce.compose import Point, Program, import_paths, script
 from hydra_gce.errors import GenerationMismatch
 from hydra_gce.identity import Identity
-from hydra_gce.jobs import JobSpec, JobStatus, seal_spec
+from hydra_gce.jobs import JobSpec, JobStatus, heartbeat_s, seal_spec
 from hydra_gce.settings import Settings
 
 _PARALLEL_UPLOADS = 8
@@ -62,6 +62,7 @@ def send(
             tracking=settings.tracking.mode != "none",
             experiment=experiment(settings, environ),
             sys_path=paths,
+            heartbeat_s=heartbeat_s(settings.max_vms or len(points)),
         )
         known = fingerprint(point, sent)
         sealed = seal_spec(identity.key, spec, program.with_config(point.config))

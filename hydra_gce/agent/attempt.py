@@ -59,7 +59,7 @@ class Attempt:
         self._state, self._message = JobState.BOOTING, "unpacking"
         self._courier: Courier | None = None
         self._tracking = self.scratch / "tracking"
-        self._pulse = Pulse(self.quick_bucket, self.names, self.claim, self.status)
+        self._pulse = Pulse(self.quick_bucket, self.names, self.claim, self.status, self.spec.heartbeat_s)
 
     def run(self) -> tuple[JobResult | None, bytes]:
         """The result and the pickled ``JobReturn``; None where the VM was taken back before the program had ended.
