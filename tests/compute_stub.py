@@ -83,6 +83,8 @@ class StubbedCompute:
         self.consoles: dict[str, str] = {}
         self.preempted: set[str] = set()
         """Names of VMs of which the log of operations says that Compute Engine took them back."""
+        self.gentle = False
+        """A VM that is deleted shuts down first, until the test takes it away or it is deleted again."""
         self.waits = 0
         self._begun: dict[str, dict[str, Any]] = {}
         self._operations: dict[str, dict[str, Any]] = {}
@@ -213,7 +215,10 @@ class StubbedCompute:
         if not self._is_in(parts[1], parts[3]):
             return _refuse(http, _missing(parts))
         self.deleted.append(parts[3])
-        del self.instances[parts[3]]
+        if self.gentle and self.instances[parts[3]]["status"] == "RUNNING":
+            self.instances[parts[3]]["status"] = "STOPPING"
+        else:
+            del self.instances[parts[3]]
         _send(http, 200, {"name": "operation-delete", "status": "DONE"})
 
     def _listing(self, wanted: str) -> dict[str, Any]:

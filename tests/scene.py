@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from hydra_gce.fleet import Fleet
 from hydra_gce.jobs import JobResult, JobState, JobStatus, seal_result
 from hydra_gce.machines import Candidate
 from hydra_gce.mirror import Mirror
+from hydra_gce.money.ledger import Ledger
+from hydra_gce.quotas import Quotas
 from hydra_gce.request import Order
 from hydra_gce.settings import VM, Settings
 from hydra_gce.view import JobView
@@ -41,6 +44,8 @@ def point(num: int, directory: Path) -> Point:
 
 @dataclass
 class Scene:
+    """``begun``: another launcher has begun the sweep, and sent its jobs."""
+
     backend: Backend
     bucket: Bucket
     candidates: list[Candidate]
@@ -50,6 +55,9 @@ class Scene:
     now: float = 1_000_000.0
     news: list[str] = field(default_factory=list)
     names: SweepNames = field(default_factory=lambda: SweepNames(f"test-{uuid.uuid4().hex[:8]}"))
+    quotas: Quotas | None = None
+    ledger: Ledger = field(default_factory=Ledger)
+    begun: bool = False
 
     def __post_init__(self) -> None:
         order = Order(self.names.sweep, self.backend.project, IDLE, self.backend.image, {})
@@ -58,8 +66,11 @@ class Scene:
             order,
             self.candidates,
             self.news.append,
+            self.quotas,
+            self.ledger,
             clock=self.clock,
             pause=lambda seconds: None,
+            rng=random.Random(7),
         )
         points = [point(num, self.directory) for num in range(self.jobs)]
         self.watch = Watch(
@@ -72,15 +83,19 @@ class Scene:
             self.news.append,
             clock=self.clock,
         )
-        for one in points:
+        for one in () if self.begun else points:
             self.bucket.write(self.names.status(one.num), b"", metadata=JobStatus(one.num).to_metadata())
 
     def clock(self) -> float:
         return self.now
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """The launcher ends, and its VMs stay."""
         self.watch.close()
         self.fleet.close()
+
+    def close(self) -> None:
+        self.leave()
         for name in self.vms():
             self.end_vm(name)
         wait_until(lambda: not self.vms(), "all VMs are gone")
@@ -89,7 +104,16 @@ class Scene:
         return self.watch.views()[num]
 
     def says(self, part: str) -> bool:
-        return any(part in line for line in self.news)
+        return self.times_said(part) > 0
+
+    def times_said(self, part: str) -> int:
+        return sum(part in line for line in self.news)
+
+    def tick(self, times: int = 1, seconds: float = 0.0) -> None:
+        """So many looks, so many seconds before each."""
+        for _ in range(times):
+            self.now += seconds
+            self.watch.tick()
 
     def tick_until(self, num: int, state: JobState, **fields: Any) -> JobView:
         def reached() -> bool:
@@ -110,6 +134,21 @@ class Scene:
         wait_until(has_one, f"job {num} has a VM")
         self.now += 2.0  # its absence from a listing now means that it is gone
         return self.view(num).instance
+
+    def running(self, num: int = 0) -> Claim:
+        """The job has a VM, and runs there."""
+        claim = self.claim(num, self.placed(num))
+        self.say(claim)
+        self.tick_until(num, JobState.RUNNING)
+        return claim
+
+    def failure(self, num: int) -> Exception:
+        """What Hydra will raise for the job."""
+        collected = self.watch.tracks[num].collected
+        assert collected is not None
+        value = collected.job_return._return_value
+        assert isinstance(value, Exception)
+        return value
 
     # What an agent does.
 
@@ -148,6 +187,17 @@ class Scene:
         envelope = seal_result(KEY, replace(result, **fields), pickle.dumps(job_return))
         self.bucket.write(self.names.result(claim.num, claim.attempt), envelope)
         assert claims.finish(self.bucket, self.names, claim) is not None
+
+    def complete(self, claim: Claim, value: object = 1.0) -> None:
+        """It finishes, says so, and is brought home."""
+        self.finish(claim, value)
+        self.say(claim, JobState.COMPLETED)
+        self.tick_until(claim.num, JobState.COMPLETED)
+
+    def give_back(self, claim: Claim, message: str = "") -> None:
+        """Its VM is taken back, and the agent has the time to say so."""
+        assert claims.release(self.bucket, self.names, claim) is not None
+        self.say(claim, JobState.PREEMPTED, message=message)
 
     # What becomes of a VM.
 

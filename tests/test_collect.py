@@ -130,10 +130,41 @@ def test_outputs_that_cannot_be_written_do_not_cost_the_value(
     assert "hydra-gce collect calm-otter" in str(collected.uncollected)
 
 
-def test_a_lost_job_looks_as_if_hydra_itself_had_returned_it(home: Point) -> None:
-    collected = lost(NAMES, home, Failure.LOST_VM, "its VM was lost 3 times", at=5.0)
+def test_a_lost_job_looks_as_if_hydra_itself_had_returned_it(bucket: Bucket, home: Point) -> None:
+    collected = lost(bucket, NAMES, KEY, home, Failure.LOST_VM, "its VM was lost 3 times", at=5.0)
     assert (collected.result.state, collected.result.failure) == (JobState.FAILED, Failure.LOST_VM)
     assert collected.result.ended == 5.0
     with pytest.raises(JobFailed, match="job 0: its VM was lost 3 times"):
         _ = collected.job_return.return_value
+    assert collected.uncollected is None
+    assert not home.output_dir.exists()  # no attempt ever began
     assert home.config.hydra.job.name == "train"  # the point's own config is as it was
+
+
+def test_a_lost_job_brings_home_what_its_last_attempt_has_saved(
+    bucket: Bucket, home: Point, tmp_path: Path
+) -> None:
+    (tmp_path / "vm").mkdir()
+    for epoch in (1, 2):
+        held = claims.take(bucket, NAMES, 0, f"vm-{epoch}")
+        assert held
+        (tmp_path / "vm" / "model").write_text(f"weights of attempt {epoch}")
+        Mirror(bucket, NAMES, KEY, 0, held.attempt, tmp_path / "vm").sync()
+        claims.release(bucket, NAMES, held)
+    collected = lost(bucket, NAMES, KEY, home, Failure.BUDGET, "$10 is spent", at=5.0)
+    assert collected.uncollected is None
+    assert (home.output_dir / "model").read_text() == "weights of attempt 2"
+
+
+def test_a_lost_jobs_outputs_that_cannot_be_written_are_told_of(
+    bucket: Bucket, home: Point, tmp_path: Path
+) -> None:
+    held = claims.take(bucket, NAMES, 0, "vm")
+    assert held
+    (tmp_path / "vm").mkdir()
+    Mirror(bucket, NAMES, KEY, 0, 1, tmp_path / "vm").sync()
+    home.sweep_dir.write_text("a file where the directory should be")
+    collected = lost(bucket, NAMES, KEY, home, Failure.LOST_VM, "gone", at=5.0)
+    assert "hydra-gce collect calm-otter" in str(collected.uncollected)
+    with pytest.raises(JobFailed):
+        _ = collected.job_return.return_value
