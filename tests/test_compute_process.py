@@ -15,6 +15,9 @@ from hydra_gce.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.compute_process import ComputeProcess
 from hydra_gce.errors import ConfigError, Unreachable
+from hydra_gce.refusals import Reach
+from tests.compute_stub import Failed, Made, stubbed_compute
+from tests.fleet.lab import in_turn
 from tests.patience import wait_until
 
 ZONE = "europe-west4-a"
@@ -53,10 +56,34 @@ def test_a_refusal_and_a_wrong_field_come_back(embedded: Backend) -> None:
             compute.insert(ZONE, body("beside-field", embedded) | {"noSuchField": 1}, str(uuid.uuid4()))
 
 
+def test_all_that_is_asked_of_it_is_answered_as_here() -> None:
+    with stubbed_compute() as stub, ComputeProcess() as beside:
+        compute, here = beside.use(stub.backend), HereCompute(stub.backend)
+        stub.decide = in_turn(Made(), Failed("ZONE_RESOURCE_POOL_EXHAUSTED"), Made())
+        assert compute.insert(ZONE, body("vm-0", stub.backend), "id-0") is None
+        refusal = compute.insert(ZONE, body("vm-1", stub.backend), "id-1")
+        assert refusal is not None and refusal.reach is Reach.ZONE
+        assert refusal == here.insert(
+            ZONE, body("vm-1", stub.backend), "id-1"
+        )  # the same answer for the same number
+        stub.consoles["vm-0"] = "login:"
+        stub.preempted.add("vm-1")
+        found = compute.find(ZONE, "vm-0")
+        assert found is not None and found == here.find(ZONE, "vm-0")
+        assert compute.find(ZONE, "vm-1") is None
+        assert compute.console(ZONE, "vm-0") == "login:"
+        assert (compute.was_preempted(ZONE, "vm-0"), compute.was_preempted(ZONE, "vm-1")) == (False, True)
+
+
+def test_quotas_are_read_there(embedded: Backend) -> None:
+    with ComputeProcess() as beside:
+        assert beside.use(embedded).quotas() == HereCompute(embedded).quotas()
+
+
 def test_a_compute_engine_out_of_reach_is_said_so(embedded: Backend) -> None:
     nowhere = replace(embedded, compute_endpoint="http://127.0.0.1:9")
     with ComputeProcess() as beside, pytest.raises(Unreachable):
-        beside.use(nowhere).instances("any")
+        beside.use(nowhere).insert(ZONE, body("nowhere", embedded), str(uuid.uuid4()))
 
 
 def test_it_ends_with_its_launcher_even_when_that_is_killed() -> None:

@@ -70,8 +70,8 @@ def test_records_appear_while_the_job_runs_and_end_with_it(
     run = client.get_run(job.mlflow_run)
     assert run.data.metrics["loss"] == 0.25
     assert run.info.status == "FINISHED"
-    dollars, seconds = scene.fleet.bill(0)
-    assert run.data.tags["hydra_gce.cost_usd"] == f"{dollars:.4f}"
+    dollars, seconds = scene.ledger.bill(0, scene.now)
+    assert run.data.tags["hydra_gce.cost_usd"] == f"{dollars:.6f}"
     assert run.data.tags["hydra_gce.vm_seconds"] == f"{seconds:.0f}"
     assert run.data.tags["hydra_gce.machine"] == "e2-micro"
     assert run.data.tags["hydra_gce.zone"] == "us-central1-a"

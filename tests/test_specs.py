@@ -1,0 +1,150 @@
+"""A job's spec is sent once and never changed; a launch that is another one is told so."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hydra_gce import specs
+from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.cargo.environment import Environment, Resolution
+from hydra_gce.cargo.pack import Cargo, Sent
+from hydra_gce.cargo.snapshot import Snapshot
+from hydra_gce.cargo.wheel import Wheel
+from hydra_gce.compose import Point, Program
+from hydra_gce.errors import SealBroken
+from hydra_gce.identity import Identity
+from hydra_gce.jobs import JobState, JobStatus, Placement, unseal_spec
+from hydra_gce.settings import Env, Settings, Tracking
+from hydra_gce.specs import OtherPoints, fingerprint
+from tests.scene import point
+
+KEY = b"k" * 32
+IDENTITY = Identity(SweepNames("calm-otter"), KEY, 1000.0)
+NAMES = IDENTITY.names
+SENT = Sent(Placement("code/1", "/project"), [Placement("data/1", "/data")], "environments/1", "launcher/1")
+PROGRAM = Program(b"task", b"context", {}, {}, {})
+
+
+def packed(root: Path) -> Cargo:
+    code = Snapshot("1", root / "code.tar.gz", 1, 1, [], "code/1")
+    environment = Environment.__new__(Environment)
+    return Cargo(root, code, [], Resolution(environment, "none", ["src"], []), Wheel.__new__(Wheel))
+
+
+def send(bucket: Bucket, points: list[Point], **more: Any) -> None:
+    given: dict[str, Any] = {
+        "identity": IDENTITY,
+        "settings": Settings(),
+        "sent": SENT,
+        "environ": {},
+        **more,
+    }
+    specs.send(
+        bucket,
+        given["identity"],
+        given["settings"],
+        points,
+        PROGRAM,
+        packed(Path("/project")),
+        given["sent"],
+        given["environ"],
+    )
+
+
+@pytest.fixture
+def points(tmp_path: Path) -> list[Point]:
+    return [point(num, tmp_path) for num in range(3)]
+
+
+def test_each_job_has_a_sealed_spec_and_waits_for_a_vm(bucket: Bucket, points: list[Point]) -> None:
+    settings = Settings(env=Env(pass_variables=["WANDB_MODE"]), preempt_grace_s=30.0)
+    environ = {"WANDB_MODE": "offline", "SECRET": "x", "MLFLOW_EXPERIMENT_NAME": "unet"}
+    send(bucket, points, settings=settings, environ=environ)
+    for one in points:
+        spec, program = unseal_spec(KEY, "calm-otter", one.num, bucket.read(NAMES.spec(one.num)))
+        assert (spec.num, spec.overrides, spec.output_dir) == (one.num, one.overrides, str(one.output_dir))
+        assert (spec.variables, spec.preempt_grace_s) == ({"WANDB_MODE": "offline"}, 30.0)
+        assert (spec.tracking, spec.experiment) == (True, "unet")
+        assert (spec.code, spec.data) == (SENT.code, SENT.data)
+        assert "/project/src" in spec.sys_path
+        assert set(pickle.loads(program)) >= {"task_function", "config"}
+        found = bucket.find(NAMES.status(one.num))
+        assert found is not None and JobStatus.from_metadata(found.metadata) == JobStatus(one.num)
+
+
+def test_a_spec_opens_with_its_sweeps_key_alone(bucket: Bucket, points: list[Point]) -> None:
+    send(bucket, points)
+    with pytest.raises(SealBroken):
+        unseal_spec(b"x" * 32, "calm-otter", 0, bucket.read(NAMES.spec(0)))
+
+
+def test_tracking_may_be_off_and_its_experiment_named(bucket: Bucket, points: list[Point]) -> None:
+    send(bucket, points[:1], settings=Settings(tracking=Tracking(mode="none", experiment="mine")))
+    spec, _ = unseal_spec(KEY, "calm-otter", 0, bucket.read(NAMES.spec(0)))
+    assert (spec.tracking, spec.experiment) == (False, "mine")
+
+
+def test_what_lies_there_already_is_left_as_it_is(bucket: Bucket, points: list[Point]) -> None:
+    """A VM may be at work with it, and have said so."""
+    send(bucket, points[:2])
+    generation = bucket.find(NAMES.spec(0))
+    running = JobStatus(0, JobState.RUNNING, attempt=1, instance="vm").to_metadata()
+    bucket.write(NAMES.status(0), b"", metadata=running)
+    send(bucket, points)
+    assert bucket.find(NAMES.spec(0)) == generation
+    status = bucket.find(NAMES.status(0))
+    assert status is not None and status.metadata["state"] == "RUNNING"
+    assert bucket.find(NAMES.spec(2)) is not None
+
+
+def test_a_job_that_is_another_one_is_not_replaced(bucket: Bucket, points: list[Point]) -> None:
+    send(bucket, points)
+    changed = replace(points[1], overrides=["lr=0.9"])
+    with pytest.raises(OtherPoints, match="job 1 of sweep calm-otter is another one"):
+        send(bucket, [points[0], changed])
+    spec, _ = unseal_spec(KEY, "calm-otter", 1, bucket.read(NAMES.spec(1)))
+    assert spec.overrides == points[1].overrides
+
+
+def test_a_spec_without_a_fingerprint_is_another_one(bucket: Bucket, points: list[Point]) -> None:
+    bucket.write(NAMES.spec(0), b"somebody's")
+    with pytest.raises(OtherPoints):
+        send(bucket, points)
+    assert bucket.read(NAMES.spec(0)) == b"somebody's"
+
+
+def test_the_time_of_the_launch_makes_no_other_job(points: list[Point]) -> None:
+    again = replace(points[0], config=points[0].config.copy())
+    again.config.hydra.job["launched_at"] = "12:34"
+    assert fingerprint(again, SENT) == fingerprint(points[0], SENT)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(SENT, code=Placement("code/2", "/project")),
+        replace(SENT, data=[Placement("data/2", "/data")]),
+        replace(SENT, data=[]),
+        replace(SENT, environment="environments/2"),
+    ],
+    ids=["code", "data", "no data", "environment"],
+)
+def test_other_cargo_makes_another_job(points: list[Point], other: Sent) -> None:
+    assert fingerprint(points[0], other) != fingerprint(points[0], SENT)
+
+
+def test_another_config_or_override_makes_another_job(points: list[Point]) -> None:
+    config = points[0].config.copy()
+    config.lr = 0.2
+    known = fingerprint(points[0], SENT)
+    assert fingerprint(replace(points[0], config=config), SENT) != known
+    assert fingerprint(replace(points[0], overrides=["+a=1"]), SENT) != known
+
+
+def test_another_launcher_version_is_the_same_job(points: list[Point]) -> None:
+    assert fingerprint(points[0], replace(SENT, launcher="launcher/2")) == fingerprint(points[0], SENT)
