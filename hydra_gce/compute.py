@@ -24,6 +24,8 @@ from hydra_gce.unreachable import UNREACHABLE
 if TYPE_CHECKING:
     from hydra_gce.leftovers import Found, Leftover
 
+QUEUED = "PENDING"
+"""Waits in Google's queue for its place, and costs nothing."""
 LEAVING = ("STOPPING", "PENDING_STOP")
 """Being shut down: what runs there has a while to end, and costs."""
 OFF = ("TERMINATED", "STOPPED", "SUSPENDED")
@@ -36,6 +38,7 @@ _ANSWER_S = 60.0
 _AGAIN_S = 20.0
 _RATE_LIMITS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED")
 _LONGEST_WAIT_S = 150.0  # Google answers within two minutes, done or not
+_QUEUE_LOOK_S = 3.0
 _UNHEARD, _PAUSE_S = 5, 1.0
 _CONSOLE_BYTES = 4000
 
@@ -77,7 +80,13 @@ class Compute(Protocol):
 
         After Unreachable, the same request with the same ``request_id`` tells what became of it. A refused VM does not
         exist, or is being deleted: also where Compute Engine made it and failed, or took longer than ``limit_s``.
+
+        A flex-start VM is as good as made when it waits in Google's queue; nobody waits here until it leaves that.
+        ``why_not_made`` tells why it was never made.
         """
+
+    def why_not_made(self, zone: str, name: str) -> Refusal | None:
+        """How the last insert of a VM of that name, which is gone, has failed; None where no error is known."""
 
     def find(self, zone: str, name: str) -> Instance | None:
         """The VM of that name, if there is one."""
@@ -135,7 +144,8 @@ class HereCompute:
             return judge("authError", str(error), 401, project=project)
         except UNREACHABLE as error:
             raise Unreachable(str(error)) from error
-        operation = self._done(zone, begun, limit_s)
+        waits = "requestValidForDuration" in body.get("params", {})
+        operation = self._done(zone, begun, limit_s, body["name"] if waits else "")
         if operation is None:
             self.delete(zone, body["name"])
             return judge("OPERATION_STUCK", f"Compute Engine is not done with the VM after {limit_s:.0f} s")
@@ -143,12 +153,35 @@ class HereCompute:
             self.delete(
                 zone, body["name"]
             )  # an operation may fail with its VM made, which would go on costing
-            first = operation.error.errors[0]
-            return judge(first.code, first.message, details=_details(first), project=project)
+            return self._refusal_of(operation)
         return None
 
-    def _done(self, zone: str, operation: Any, limit_s: float) -> Any:
-        """The operation when it is over; None if it takes too long."""
+    def why_not_made(self, zone: str, name: str) -> Refusal | None:
+        from google.cloud import compute_v1
+
+        request = compute_v1.ListZoneOperationsRequest(
+            project=self.backend.project, zone=zone, filter=f'(operationType="insert") (targetLink:"{name}")'
+        )
+        with asking():
+            listed = list(self.backend.zone_operations.list(request=request, **patiently()))
+        inserts = [
+            one
+            for one in listed
+            if one.operation_type == "insert" and one.target_link.rpartition("/")[2] == name
+        ]
+        last = max(inserts, key=lambda one: since_epoch(one.insert_time), default=None)
+        return self._refusal_of(last) if last is not None and last.error.errors else None
+
+    def _refusal_of(self, operation: Any) -> Refusal:
+        first = operation.error.errors[0]
+        return judge(first.code, first.message, details=_details(first), project=self.backend.project)
+
+    def _done(self, zone: str, operation: Any, limit_s: float, queued: str) -> Any:
+        """The operation when it is over; None if it takes too long.
+
+        ``queued``: a VM that may wait in Google's queue. Its operation goes on as long as it waits there, up to two
+        hours, and is returned as it is.
+        """
         from google.cloud import compute_v1
         from requests.exceptions import Timeout
 
@@ -163,10 +196,10 @@ class HereCompute:
                     project=self.backend.project,
                     zone=zone,
                     operation=operation.name,
-                    timeout=min(left, _LONGEST_WAIT_S),
+                    timeout=min(left, _QUEUE_LOOK_S if queued else _LONGEST_WAIT_S),
                 )
             except Timeout:
-                continue  # it goes on, and nothing is wrong
+                pass  # it goes on, and nothing is wrong
             except Exception as error:
                 unheard += 1
                 if not _is_passing(error):
@@ -174,7 +207,14 @@ class HereCompute:
                 if unheard > _UNHEARD:
                     raise Unreachable(str(error)) from error
                 self.pause(unheard * _PAUSE_S)
+                continue
+            if queued and self._is_queued(zone, queued):
+                return operation
         return operation
+
+    def _is_queued(self, zone: str, name: str) -> bool:
+        found = self.find(zone, name)
+        return found is not None and found.status == QUEUED
 
     def _taken(self, zone: str, name: str, error: Any) -> Refusal | None:
         """There is a VM of this name: a former request for the very same attempt made it, and its answer was lost."""

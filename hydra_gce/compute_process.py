@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _EXPOSED = (
     "insert",
+    "why_not_made",
     "find",
     "instances",
     "delete",
@@ -58,6 +59,9 @@ class _Served:
 
     def insert(self, zone: str, body: dict[str, Any], request_id: str, limit_s: float) -> Refusal | None:
         return self._ready().insert(zone, body, request_id, limit_s)
+
+    def why_not_made(self, zone: str, name: str) -> Refusal | None:
+        return self._ready().why_not_made(zone, name)
 
     def find(self, zone: str, name: str) -> Instance | None:
         return self._ready().find(zone, name)
@@ -144,6 +148,9 @@ class _Calls:
         self, zone: str, body: dict[str, Any], request_id: str, limit_s: float = OPERATION_S
     ) -> Refusal | None:
         return cast("Refusal | None", self._proxy.insert(zone, body, request_id, limit_s))
+
+    def why_not_made(self, zone: str, name: str) -> Refusal | None:
+        return cast("Refusal | None", self._proxy.why_not_made(zone, name))
 
     def find(self, zone: str, name: str) -> Instance | None:
         return cast("Instance | None", self._proxy.find(zone, name))

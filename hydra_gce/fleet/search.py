@@ -31,11 +31,15 @@ class Placed:
 
 @dataclass(frozen=True)
 class NotPlaced:
-    """No place gave a VM for the job: what each said, in the order of asking. ``left_out`` were never asked."""
+    """No place gave a VM for the job: what each said, in the order of asking. ``left_out`` were never asked.
+
+    ``queued_s``: how long the search has waited in Google's queues.
+    """
 
     num: int
     refused: list[tuple[Candidate, Refusal]]
     left_out: list[tuple[Candidate, Refusal]] = field(default_factory=list)
+    queued_s: float = 0.0
 
     @property
     def may_pass(self) -> bool:
@@ -63,12 +67,23 @@ class Search:
     rng: random.Random
 
     def place(
-        self, num: int, attempt: int, round_: int, candidates: Sequence[Candidate]
+        self,
+        num: int,
+        attempt: int,
+        round_: int,
+        candidates: Sequence[Candidate],
+        before: Sequence[tuple[Candidate, Refusal]] = (),
     ) -> Placed | NotPlaced:
-        """:raises ConfigError: Compute Engine says that the request itself is wrong."""
-        refused: list[tuple[Candidate, Refusal]] = []
+        """``before``: places that have refused already; the last of them a moment ago, after all, from Google's queue.
+
+        :raises ConfigError: Compute Engine says that the request itself is wrong.
+        """
+        refused = list(before)
         open_, left_out = self._sorted_out(candidates)
-        for at, candidate in enumerate(open_):
+        if refused:
+            latest = refused[-1]
+            self._take_note(*latest, self.market.refused(*latest), open_, refused)
+        for candidate in open_:
             if any(_covers(known, refusal, candidate) for known, refusal in refused):
                 continue
             with self.market.asking(candidate) as known:
@@ -78,13 +93,24 @@ class Search:
                     return Placed(num, attempt, self.order.instance_name(num, attempt), candidate)
                 refused.append((candidate, refusal))
                 news = known is None and self.market.refused(candidate, refusal)
-            if refusal.reach is Reach.REQUEST:
-                raise ConfigError(said.wrong_request(refusal))
-            if news:
-                following = (one for one in open_[at + 1 :] if not _covers(candidate, refusal, one))
-                following = (one for one in following if self.market.refusal(one) is None)
-                self.tell(said.decision(candidate, refusal, next(following, None)))
+            self._take_note(candidate, refusal, news, open_, refused)
         return NotPlaced(num, refused, left_out)
+
+    def _take_note(
+        self,
+        candidate: Candidate,
+        refusal: Refusal,
+        news: bool,
+        places: Sequence[Candidate],
+        refused: Sequence[tuple[Candidate, Refusal]],
+    ) -> None:
+        """Tells of the refusal, and where the search goes on, where that is ``news``."""
+        if refusal.reach is Reach.REQUEST:
+            raise ConfigError(said.wrong_request(refusal))
+        if news:
+            open_ = (one for one in places if not any(_covers(at, known, one) for at, known in refused))
+            following = (one for one in open_ if self.market.refusal(one) is None)
+            self.tell(said.decision(candidate, refusal, next(following, None)))
 
     def _sorted_out(
         self, candidates: Sequence[Candidate]

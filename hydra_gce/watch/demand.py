@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from hydra_gce.errors import NoPlace
@@ -43,7 +43,7 @@ class Demand:
         limit = self.settings.max_vms or math.inf
         vms = self.fleet.asking + alive
         for track in tracks:
-            if vms >= limit or (self._one_at_a_time and self.fleet.asking):
+            if vms >= limit or (self._one_at_a_time and self.fleet.searching):
                 return
             candidates = self._affordable()
             if not candidates:
@@ -62,6 +62,38 @@ class Demand:
         self._asked.pop(num, None)
         self._full_since, self._pause, self._room_at = None, _FIRST_PAUSE_S, 0.0
 
+    def look_at_queue(self, tracks: Mapping[int, Track]) -> None:
+        """Whose VM waits in Google's queue, perhaps since a launcher before this one.
+
+        What was asked for jobs that have their result without it is taken back.
+        """
+        waiting = self.fleet.waiting
+        for num, candidate in waiting.items():
+            track = tracks.get(num)
+            if track is None or track.done:
+                self._take_back(num, track)
+            elif not track.asked:
+                track.asked, track.state = True, JobState.PROVISIONING
+                self._asked[num] = candidate
+        for track in tracks.values():
+            candidate_or_none = None if track.done else waiting.get(track.num)
+            track.queue = "" if candidate_or_none is None else self._queue_said(candidate_or_none)
+
+    def leave_queue(self, tracks: Mapping[int, Track]) -> None:
+        """No VM is to come from there any more."""
+        for num in self.fleet.waiting:
+            self._take_back(num, tracks.get(num))
+
+    def _take_back(self, num: int, track: Track | None) -> None:
+        self.fleet.cancel(num)
+        self._asked.pop(num, None)
+        if track is not None:
+            track.asked, track.queue = False, ""
+
+    def _queue_said(self, candidate: Candidate) -> str:
+        minutes = self.settings.vm.queue_minutes
+        return f"waits in Google's queue in {candidate.zone} (up to {minutes:g} min)"
+
     def has_none(self, track: Track, answer: NotPlaced, others: bool, started: bool) -> None:
         """No place gave a VM. ``others``: whether VMs of the sweep run or are asked for.
 
@@ -72,7 +104,7 @@ class Demand:
         track.state = JobState.PENDING
         track.vms -= 1
         track.note = "waiting for a place"
-        self._full_since = self._full_since or now
+        self._full_since = self._full_since or now - answer.queued_s
         waited = now - self._full_since
         if not others and (not answer.may_pass or waited > self.settings.wait_for_room_minutes * 60):
             raise NoPlace(table(track.num, answer.refused, answer.left_out, waited / 60, started))

@@ -22,8 +22,8 @@ class Track:
     """``vms`` counts the machines asked for it, ``instance`` is the one that it has now.
 
     ``lost`` counts VMs that were lost in other ways than to Compute Engine's market: what it took back are
-    ``preemptions``. ``ending`` brings the job's result home, ``collecting`` is that under way. ``heard``, ``placed``
-    and ``ended`` are seconds since the epoch.
+    ``preemptions``. ``queue`` tells of its VM that waits in Google's queue. ``ending`` brings the job's result home,
+    ``collecting`` is that under way. ``heard``, ``placed`` and ``ended`` are seconds since the epoch.
     """
 
     point: Point
@@ -43,6 +43,7 @@ class Track:
     placed: float = 0.0
     ended: float = 0.0
     note: str = ""
+    queue: str = ""
     history: deque[float] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     ending: Callable[[], Collected | None] | None = None
     collecting: Future[Collected | None] | None = None
@@ -100,7 +101,7 @@ class Track:
             return_value=None if isinstance(value, BaseException) else value,
             cost=dollars,
             vm_seconds=seconds,
-            note=self.note,
+            note=self.queue or self.note,
             previous_zone=self.previous_zone,
         )
 

@@ -15,10 +15,10 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
 from hydra_gce.collect import Collected, collect, lost
 from hydra_gce.compose import Point
-from hydra_gce.compute import GONE, LEAVING, OFF, Instance
+from hydra_gce.compute import GONE, LEAVING, OFF, QUEUED, Instance
 from hydra_gce.errors import ObjectMissing
 from hydra_gce.fleet import Adopted, Fleet, Placed
-from hydra_gce.jobs import Failure, JobState, JobStatus
+from hydra_gce.jobs import Failure, JobState, JobStatus, heartbeat_s
 from hydra_gce.money.budget import Budget
 from hydra_gce.settings import Settings
 from hydra_gce.view import JobView
@@ -83,6 +83,7 @@ class Watch:
             self._take_up_vm(one, held)
         for track in self.tracks.values():
             self._take_up_claim(track, held[track.num])
+        self._demand.look_at_queue(self.tracks)
 
     def tick(self) -> None:
         """:raises NoPlace: nowhere is there a VM to be had, now or later."""
@@ -95,7 +96,8 @@ class Watch:
         if self._over_budget:
             return
         wanting = (track for track in self.tracks.values() if track.wants_vm and not self._is_held(track))
-        self._demand.ask(wanting, sum(one.status not in GONE for one in self._instances.values()))
+        made = [one for one in self._instances.values() if one.status not in (*GONE, QUEUED)]
+        self._demand.ask(wanting, len(made))
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -158,6 +160,7 @@ class Watch:
             before = _holding(self._instances)
             self._instances = self.fleet.instances()
             self._demand.left(before - _holding(self._instances))
+        self._demand.look_at_queue(self.tracks)
 
     def _others_alive(self) -> bool:
         return self.fleet.asking > 0 or any(one.status not in GONE for one in self._instances.values())
@@ -229,7 +232,8 @@ class Watch:
             self._silent(track, booting, now - track.heard)
 
     def _silence_s(self, booting: bool) -> float:
-        return self.settings.boot_timeout_s if booting else self.settings.heartbeat_timeout_s
+        beat_s = heartbeat_s(self.settings.max_vms or len(self.points))
+        return self.settings.boot_timeout_s if booting else max(self.settings.heartbeat_timeout_s, 5 * beat_s)
 
     def _silent(self, track: Track, booting: bool, silent_s: float) -> None:
         """Its VM runs and says nothing: hung, or its kernel panicked. What it wrote last is kept."""
@@ -346,7 +350,8 @@ class Watch:
                     self._fail(track, Failure.BUDGET, self._budget.said(ledger, now))
 
     def _end_all(self) -> None:
-        """Each VM that a job has, also one that was asked for before and came since."""
+        """Each VM that a job has, also one that was asked for before and came since, or is to come from the queue."""
+        self._demand.leave_queue(self.tracks)
         for track in self.tracks.values():
             if track.instance and not track.done and track.instance not in self._deleted:
                 self.fleet.delete(track.instance)
@@ -387,4 +392,4 @@ def _as_listed(adopted: Adopted) -> Instance:
 
 def _holding(instances: Mapping[str, Instance]) -> set[str]:
     """Those that hold stock and quota: a VM that is being shut down does so to its end."""
-    return {name for name, one in instances.items() if one.status in LEAVING or one.status not in GONE}
+    return {name for name, one in instances.items() if one.status not in (*OFF, QUEUED)}
