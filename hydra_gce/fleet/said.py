@@ -15,6 +15,7 @@ Told = tuple[Candidate, Refusal]
 _COLUMNS = 100
 _PLACES_SHOWN = 8
 _ADVICE_SHOWN = 4
+_NOWHERE = "no other place would help"
 _NOUNS = ("quota ", "a quota", "policy ")
 """A fact that begins so stands after the place and a colon; others go on as a sentence about it."""
 
@@ -31,6 +32,9 @@ def _machine(candidate: Candidate) -> str:
 
 def decision(candidate: Candidate, refusal: Refusal, following: Candidate | None) -> str:
     """ "us-central1-a has no A100 left; trying us-central1-c (same price)" """
+    if following is None:
+        everywhere = refusal.reach is Reach.EVERYWHERE
+        return f"{fact(candidate, refusal)}; {_NOWHERE if everywhere else 'no other place is left for now'}"
     return f"{fact(candidate, refusal)}; {_next(candidate, following)}"
 
 
@@ -50,9 +54,7 @@ def _why(candidate: Candidate, refusal: Refusal) -> str:
     return refusal.short.format(what=thing(candidate))
 
 
-def _next(candidate: Candidate, following: Candidate | None) -> str:
-    if following is None:
-        return "no other place is left for now"
+def _next(candidate: Candidate, following: Candidate) -> str:
     same = following.price.hourly == candidate.price.hourly
     price = "same price" if same else f"{following.price} instead of {candidate.price}"
     how = "" if following.model is candidate.model else f"{following.model.value.lower()} in "
@@ -84,8 +86,9 @@ def table(
     waited = f" in {minutes:.0f} min" if minutes >= 1 else ""
     lines = [f"No {wanted} could be had for job {num}{waited}: {_asked(refused, left_out)}."]
     lines += _rows(refused, left_out)
-    lines.append("What would help:")
-    for advice in [*_advice(both), *_other_ways(models, both[0][0])]:
+    helps = [*_advice(both), *_other_ways(both)]
+    lines += ["What would help:"] if helps else []
+    for advice in helps:
         lines += textwrap.wrap(
             advice,
             _COLUMNS,
@@ -152,8 +155,17 @@ def _advice(both: Sequence[Told]) -> list[str]:
     return [by_cause[cause] for cause in causes if by_cause[cause]][:_ADVICE_SHOWN]
 
 
-def _other_ways(tried: set[ProvisioningModel], candidate: Candidate) -> list[str]:
-    """Settings that open other places."""
+def _other_ways(both: Sequence[Told]) -> list[str]:
+    """Settings that open other places, unless the whole project is refused; and time, where it may help."""
+    ways = []
+    if any(refusal.reach is not Reach.EVERYWHERE for _, refusal in both):
+        ways += _other_places({candidate.model for candidate, _ in both}, both[0][0])
+    if any(refusal.may_pass for _, refusal in both):
+        ways.append("a longer wait: hydra.launcher.wait_for_room_minutes")
+    return ways
+
+
+def _other_places(tried: set[ProvisioningModel], candidate: Candidate) -> list[str]:
     ways = []
     if tried == {ProvisioningModel.SPOT}:
         ways.append("vm.provisioning=spot_else_standard: a standard VM where no spot one is to be had")
@@ -162,6 +174,4 @@ def _other_ways(tried: set[ProvisioningModel], candidate: Candidate) -> list[str
     if candidate.has_gpu and ProvisioningModel.FLEX_START not in tried:
         ways.append("vm.provisioning=flex_start: waits in Google's queue for capacity")
     what = f"--gpu {candidate.gpu}" if candidate.gpu else f"--machine-type {candidate.machine_type}"
-    ways.append(f"who sells it, and where your quotas allow it: hydra-gce offers {what}")
-    ways.append("a longer wait: hydra.launcher.wait_for_room_minutes")
-    return ways
+    return [*ways, f"who sells it, and where your quotas allow it: hydra-gce offers {what}"]

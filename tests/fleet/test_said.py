@@ -16,6 +16,7 @@ from tests.fleet.lab import CANDIDATES, STOCKOUT, Lab, all_but
 IOWA, IOWA_B, BELGIUM = CANDIDATES[0], CANDIDATES[1], CANDIDATES[2]
 SPOT, STANDARD = resolve(VMRequest(gpu="T4", provisioning="spot_else_standard", zones=["us-central1-a"]))
 FULL = judge("ZONE_RESOURCE_POOL_EXHAUSTED", "")
+API_OFF = judge("accessNotConfigured", "Access Not Configured.", 403)
 NO_T4 = judge("QUOTA_EXCEEDED", "Quota 'NVIDIA_T4_GPUS' exceeded.  Limit: 0.0 in region us-central1.")
 
 
@@ -46,6 +47,21 @@ def test_the_next_place_at_another_price() -> None:
 def test_the_next_place_as_another_model() -> None:
     line = said.decision(SPOT, FULL, STANDARD)
     assert line.startswith("us-central1-a has no spot T4 left; trying standard in us-central1-a (")
+
+
+def test_where_the_whole_project_is_refused_no_other_place_would_help() -> None:
+    line = said.decision(IOWA, API_OFF, None)
+    assert line == "the project has the Compute Engine API switched off; no other place would help"
+    text = said.table(0, [(IOWA, API_OFF)], [], 0, started=False)
+    assert text.splitlines()[2:4] == ["What would help:", "  - enable the Compute Engine API:"]
+    assert not any(word in text for word in ("vm.provisioning", "offers", "wait"))
+
+
+def test_time_helps_where_a_quota_of_the_project_is_in_use() -> None:
+    used_up = judge("QUOTA_EXCEEDED", "Quota 'GPUS_ALL_REGIONS' exceeded.  Limit: 1.0 globally.")
+    text = said.table(0, [(STANDARD, used_up)], [], 0, started=False)
+    assert "hydra.launcher.wait_for_room_minutes" in text
+    assert "vm.provisioning" not in text
 
 
 def test_no_next_place() -> None:
