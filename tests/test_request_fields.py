@@ -66,6 +66,11 @@ def test_what_can_be_sent_is_let_through(vm: VM) -> None:
             "vm.max_run_hours=169: a flex_start VM runs for seven days at most. The nearest is vm.max_run_hours=168.",
         ),
         (
+            {"provisioning": "flex_start", "max_run_hours": 0.1},
+            "vm.max_run_hours=0.1: a flex_start VM is had for 10 minutes at least. The nearest is"
+            " vm.max_run_hours=0.167.",
+        ),
+        (
             {"provisioning": "flex_start", "queue_minutes": 1.0},
             "vm.queue_minutes=1: a flex_start request may wait 1.5 to 120 minutes. The nearest is"
             " vm.queue_minutes=1.5.",

@@ -141,15 +141,23 @@ class Fleet:
     def _follow(self, waiting: Waiting, listed: Instance | None, now: float) -> None:
         """Whether a VM still waits in the queue, has left it, or is gone."""
         name = waiting.placed.instance
-        if listed is None or listed.status in OFF:
+        if (listed is None or listed.status in OFF) and not waiting.missed:
+            # It may have come and gone between two listings: its agent's word may be heard until the next.
+            self._queue[name] = replace(waiting, missed=True)
+        elif listed is None or listed.status in OFF:
             del self._queue[name]
             self._asked[self._pool.submit(self._after_queue, waiting)] = waiting.placed.num
         elif listed.status == QUEUED:
             if now - waiting.since > self._queue_s + OPERATION_S:  # Google should have ended it
                 self.compute.delete(waiting.candidate.zone, name)
         elif listed.status not in LEAVING:
-            del self._queue[name]
-            self._bill(waiting.placed, listed.started or now)
+            self.has_run(name, listed.started or now)
+
+    def has_run(self, instance: str, since: float) -> None:
+        """A VM, if it is one of the queue, has left it by then: also where it came and went between two listings."""
+        waiting = self._queue.pop(instance, None)
+        if waiting is not None:
+            self._bill(waiting.placed, since)
             self._out_of_queue.append(waiting.placed)
 
     @property

@@ -35,11 +35,12 @@ class Asked:
 
 @dataclass(frozen=True)
 class Waiting:
-    """A VM in the queue. ``since``: seconds since the epoch."""
+    """A VM in the queue. ``since``: seconds since the epoch. ``missed``: the last listing did not have it."""
 
     asked: Asked
     placed: Placed
     since: float
+    missed: bool = False
 
     @property
     def candidate(self) -> Candidate:

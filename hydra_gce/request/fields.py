@@ -19,6 +19,8 @@ from hydra_gce.settings import VM
 # https://docs.cloud.google.com/ai-hypercomputer/docs/create/create-vm: 90 seconds to two hours, for up to seven days.
 QUEUE_MINUTES = (1.5, 120.0)
 FLEX_START_HOURS = 7 * 24.0
+# https://docs.cloud.google.com/ai-hypercomputer/docs/create/create-vm (MAX_RUN_DURATION)
+FLEX_START_LEAST_HOURS = 1 / 6
 # Compute Engine's own bounds of scheduling.maxRunDuration: 30 seconds to 120 days.
 RUN_HOURS = (30 / 3600, 120 * 24)
 
@@ -74,6 +76,11 @@ def _times(vm: VM) -> Iterator[str]:
         yield (
             f"vm.max_run_hours={vm.max_run_hours:g}: a flex_start VM runs for seven days at most. The nearest is"
             f" vm.max_run_hours={FLEX_START_HOURS:g}."
+        )
+    elif vm.provisioning == "flex_start" and vm.max_run_hours < FLEX_START_LEAST_HOURS:
+        yield (
+            f"vm.max_run_hours={vm.max_run_hours:g}: a flex_start VM is had for 10 minutes at least. The nearest is"
+            " vm.max_run_hours=0.167."
         )
     shortest, longest = QUEUE_MINUTES
     if not shortest <= vm.queue_minutes <= longest:

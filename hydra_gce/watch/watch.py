@@ -175,6 +175,7 @@ class Watch:
             if track is None or track.generation == entry.generation:
                 continue
             track.hear(status, entry.generation, self.clock())
+            self.fleet.has_run(status.instance, status.started)
             candidate = self.fleet.ledger.works_for(status.instance, status.num, status.started)
             if candidate is not None:
                 track.machine, track.zone = str(candidate), candidate.zone

@@ -14,10 +14,10 @@ from google.auth.credentials import AnonymousCredentials
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.compute import HereCompute
+from hydra_gce.compute.leftovers import find
 from hydra_gce.errors import NoPlace
 from hydra_gce.jobs import JobState
 from hydra_gce.leave import NOTHING_LEFT, delete_all
-from hydra_gce.leftovers import find
 from hydra_gce.machines import VMRequest, resolve
 from hydra_gce.settings import Settings
 from tests.local.chaos.weather import bring
@@ -200,3 +200,23 @@ def test_a_request_that_somebody_deletes_goes_on_elsewhere(cloud: Embedded, open
     scene.end_vm(next(iter(scene.vms())))
     waits_in(scene, 0, THERE)
     assert scene.watch.tracks[0].lost == 0
+
+
+def test_a_vm_that_came_and_went_while_the_laptop_slept_has_done_its_job(
+    cloud: Embedded, opened: Opened
+) -> None:
+    bring(cloud, SOLD_OUT)
+    scene = opened()
+    waits_in(scene, 0, HERE)
+    (name,) = scene.vms()
+    bring(cloud, None)
+    wait_until(lambda: scene.vms() == {name: "RUNNING"}, "it runs")
+    claim = scene.claim(0, name)
+    scene.finish(claim, 2.0)
+    scene.say(claim, JobState.COMPLETED, started=scene.now + 1)
+    scene.end_vm(name)
+    wait_until(lambda: not scene.vms(), "it is gone")
+    scene.now += 3600.0
+    assert scene.tick_until(0, JobState.COMPLETED).return_value == 2.0
+    assert scene.fleet.ledger.jobs() == [0]
+    assert (scene.fleet.asking, scene.news, scene.vms()) == (0, [], {})
