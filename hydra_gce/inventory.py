@@ -11,9 +11,9 @@ from typing import Any
 
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.compute.leftovers import Kind, Leftover
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobStatus
-from hydra_gce.leftovers import Kind, Leftover
 
 _AT_ONCE = 8
 

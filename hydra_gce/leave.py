@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from hydra_gce.compute import Compute
+from hydra_gce.compute.leftovers import Found, Leftover
 from hydra_gce.errors import Unreachable
-from hydra_gce.leftovers import Found, Leftover
 
 NOTHING_LEFT = "no VM is left"
 

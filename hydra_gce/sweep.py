@@ -22,7 +22,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo import pack as cargo
 from hydra_gce.cargo.pack import Cargo, Sent
 from hydra_gce.compose import Point, Program
-from hydra_gce.compute_process import ComputeProcess
+from hydra_gce.compute.process import ComputeProcess
 from hydra_gce.display import Display
 from hydra_gce.errors import CollectError, Unreachable
 from hydra_gce.fleet import Fleet

@@ -13,7 +13,7 @@ import pytest
 
 from hydra_gce.backend import Backend
 from hydra_gce.compute import HereCompute
-from hydra_gce.compute_process import ComputeProcess
+from hydra_gce.compute.process import ComputeProcess
 from hydra_gce.errors import ConfigError, Unreachable
 from hydra_gce.refusals import Reach
 from tests.compute_stub import Failed, Made, stubbed_compute
@@ -88,7 +88,7 @@ def test_a_compute_engine_out_of_reach_is_said_so(embedded: Backend) -> None:
 
 def test_it_ends_with_its_launcher_even_when_that_is_killed() -> None:
     program = (
-        "import sys, time; from hydra_gce.compute_process import ComputeProcess\n"
+        "import sys, time; from hydra_gce.compute.process import ComputeProcess\n"
         "process = ComputeProcess(); print(process._process.pid, flush=True); time.sleep(600)\n"
     )
     launcher = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hydra_gce.compute import HereCompute
+from hydra_gce.compute.leftovers import Leftover
 from hydra_gce.leave import NOTHING_LEFT, Patience, clear, delete_all, see_them_leave
-from hydra_gce.leftovers import Leftover
 from tests.local.embedded import PROJECT, ZONE, eventually
 from tests.lossy_proxy import LossyProxy, lossy_proxy
 from tests.quick_cloud import QuickCloud, quick_cloud

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from google.cloud import compute_v1
 
+from hydra_gce.compute.leftovers import QUEUED, Kind, Leftover, find, remove, sweep_of
 from hydra_gce.errors import ConfigError
-from hydra_gce.leftovers import QUEUED, Kind, Leftover, find, remove, sweep_of
 from tests.local.embedded import PROJECT, ZONE, eventually
 from tests.lossy_proxy import serving
 from tests.quick_cloud import AnsweringProxy, QuickCloud, quick_cloud

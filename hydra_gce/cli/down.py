@@ -14,8 +14,8 @@ from hydra_gce.errors import ConfigError, HydraGCEError
 if TYPE_CHECKING:
     from hydra_gce.backend import Backend
     from hydra_gce.compute import HereCompute
+    from hydra_gce.compute.leftovers import Found, Leftover
     from hydra_gce.home import SweepRecord
-    from hydra_gce.leftovers import Found, Leftover
 
 NOTHING_LEFT = "nothing is left"
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
+    from hydra_gce.compute.leftovers import Leftover
     from hydra_gce.inventory import SweepInventory
-    from hydra_gce.leftovers import Leftover
 
 # Whether names are shown without their sweep's, the least width of the machine, how many columns, the gap between.
 _FORMS = (
@@ -124,8 +124,8 @@ def _end(one: SweepInventory) -> str:
 
 
 def _sum(title: str, things: Sequence[Leftover]) -> list[str]:
+    from hydra_gce.compute.leftovers import Kind
     from hydra_gce.inventory import hourly, spent
-    from hydra_gce.leftovers import Kind
 
     vms = sum(one.kind is Kind.VM for one in things)
     others = len(things) - vms
@@ -161,8 +161,8 @@ def _table(one: SweepInventory, now: float, width: int | None) -> list[Text]:
 def _row(thing: Leftover, now: float, sweep: str) -> list[Text | None]:
     from rich.text import Text
 
+    from hydra_gce.compute.leftovers import Kind
     from hydra_gce.display.figures import clean, duration
-    from hydra_gce.leftovers import Kind
 
     name = thing.name.removeprefix(f"hg-{sweep}-") if sweep else thing.name
     state = thing.status if thing.kind is Kind.VM else thing.kind.value

@@ -91,7 +91,7 @@ ROWS = (
     ),
     # The client gave up waiting for its operation: another place is sooner than the end of this one.
     Row(
-        "hydra_gce/compute.py",
+        "hydra_gce/compute/",
         Reach.ZONE,
         "has not made it in the time that it takes elsewhere",
         codes=("OPERATION_STUCK",),

@@ -16,10 +16,10 @@ from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cli.ls import lines
 from hydra_gce.compute import Instance
+from hydra_gce.compute.leftovers import Kind, Leftover
 from hydra_gce.home import SweepRecord
 from hydra_gce.inventory import SweepInventory, inventory, to_json
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.leftovers import Kind, Leftover
 from tests.cli.conftest import Command
 
 NOW = 1_000_000.0

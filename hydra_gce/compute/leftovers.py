@@ -13,9 +13,11 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-from hydra_gce import compute, names
+from hydra_gce import names
 from hydra_gce.backend import Backend
-from hydra_gce.compute import LEAVING, OFF, Instance, asking, instance_of, patiently, since_epoch
+from hydra_gce.compute import instance as instances
+from hydra_gce.compute.asking import asking, patiently
+from hydra_gce.compute.instance import LEAVING, OFF, Instance, instance_of, since_epoch
 from hydra_gce.errors import ConfigError, CredentialsError, Unreachable
 from hydra_gce.listed_price import IDLE_ADDRESS, disk_hourly, gpu_said, listed_price, region_of
 from hydra_gce.machines import prices
@@ -25,7 +27,7 @@ from hydra_gce.request import SWEEP_LABEL
 QUEUED = "QUEUED"
 """The status of a VM that is asked for and not listed yet."""
 
-_NOT_BILLED = (*OFF, QUEUED, compute.QUEUED, "REPAIRING")
+_NOT_BILLED = (*OFF, QUEUED, instances.QUEUED, "REPAIRING")
 # vm.instance may name a VM's further disks; Compute Engine calls them after their VM.
 _OURS = re.compile(r"hg-(?P<sweep>[a-z0-9-]+?)-\d+(-a\d+)?(-\d+)?")
 _SWEEP = re.compile(r"[a-z0-9_-]{1,63}")
@@ -222,7 +224,7 @@ def _vm(listed: Any, disk_types: dict[str, str], now: float) -> Leftover:
 
 def _spent(price: prices.Price, instance: Instance, ended: float, now: float) -> Decimal:
     """The VM by the time that it ran last, its disks by the time since it was made."""
-    began = instance.started or (0.0 if instance.status == compute.QUEUED else instance.created)
+    began = instance.started or (0.0 if instance.status == instances.QUEUED else instance.created)
     ran = prices.cost(price.hourly - price.disk, max(0.0, ended - began)) if began else Decimal(0)
     return ran + prices.rounded(price.disk * Decimal(_age(instance.created, now)) / 3600)
 

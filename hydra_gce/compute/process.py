@@ -27,7 +27,7 @@ from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Refusal
 
 if TYPE_CHECKING:
-    from hydra_gce.leftovers import Found, Leftover
+    from hydra_gce.compute.leftovers import Found, Leftover
 
 _EXPOSED = (
     "insert",
