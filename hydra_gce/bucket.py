@@ -134,6 +134,13 @@ class Bucket:
         """:raises ObjectMissing: there is no such object.
         :raises Damaged: what arrived is not what lies there, again and again.
         """
+        return self._read(name, start)[0]
+
+    def read_generation(self, name: str) -> tuple[bytes, int]:
+        """An object and the generation that this content is of, in one request. Raises as ``read``."""
+        return self._read(name, 0)
+
+    def _read(self, name: str, start: int) -> tuple[bytes, int]:
         from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
 
         try:
@@ -143,11 +150,11 @@ class Bucket:
                     start=start or None, checksum=None, **self._patience()
                 )
                 if start or _is_whole(blob, [content]):
-                    return content
+                    return content, int(blob.generation or 0)
         except NotFound as error:
             raise ObjectMissing(f"gs://{self.name}/{ROOT}{name} does not exist") from error
         except RequestRangeNotSatisfiable:
-            return b""
+            return b"", 0
         raise self._damaged(name)
 
     def _damaged(self, name: str) -> Damaged:

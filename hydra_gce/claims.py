@@ -29,15 +29,12 @@ class Claim:
 
 def read(bucket: Bucket, names: SweepNames, num: int) -> Claim | None:
     """The job's claim as it stands; None if nobody ever took the job."""
-    name = names.claim(num)
-    found = bucket.find(name)
-    if found is None:
-        return None
     try:
-        content = json.loads(bucket.read(name))
+        envelope, generation = bucket.read_generation(names.claim(num))
     except ObjectMissing:
         return None
-    return Claim(num, int(content["attempt"]), content["instance"], content["state"], found.generation)
+    content = json.loads(envelope)
+    return Claim(num, int(content["attempt"]), content["instance"], content["state"], generation)
 
 
 def take(bucket: Bucket, names: SweepNames, num: int, instance: str) -> Claim | None:

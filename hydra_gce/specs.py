@@ -65,7 +65,7 @@ def send(
             heartbeat_s=heartbeat_s(settings.max_vms or len(points)),
         )
         known = fingerprint(point, sent)
-        sealed = seal_spec(identity.key, spec, program.with_config(point.config))
+        sealed = seal_spec(identity.key, spec, program.of(point))
         try:
             bucket.write(names.spec(point.num), sealed, metadata={_FINGERPRINT: known}, if_generation=0)
         except GenerationMismatch:

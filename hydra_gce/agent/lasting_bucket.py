@@ -70,6 +70,9 @@ class LastingBucket(Bucket):
     def read(self, name: str, start: int = 0) -> bytes:
         return self._last(name, lambda: super(LastingBucket, self).read(name, start))
 
+    def read_generation(self, name: str) -> tuple[bytes, int]:
+        return self._last(name, lambda: super(LastingBucket, self).read_generation(name))
+
     def write(
         self,
         name: str,

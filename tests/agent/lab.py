@@ -76,7 +76,7 @@ class Lab:
             config = hydra.compose_config("config", [], run_mode=RunMode.MULTIRUN)
             HydraConfig.instance().set_config(config)
             (point,) = compose.compose(config, context.config_loader, [["lr=0.5"]], num)
-            program = compose.pack(task, context).with_config(point.config)
+            program = compose.pack(task, context).of(point)
         self.points[num] = point
         code = snapshot.take(self.project, [], [], 1_000_000, self.base / "cache")
         sent = JobSpec(
@@ -127,7 +127,8 @@ class Lab:
     def collect(self, num: int = 0) -> Collected:
         """Brings the job home, into a place that the VM has not written to."""
         point = self.points[num]
-        home = replace(point, output_dir=self.base / "home" / str(num))
+        to = self.base / "home" / str(num)
+        home = Point(num, point.overrides, point.config, point.sweep_dir, to)
         collected = collect(self.bucket, self.names, KEY, home)
         assert collected is not None
         return collected
