@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LOCAL_PROJECT = "hydra-gce-local"
 COMPUTE = "https://compute.googleapis.com"
+_CONNECTIONS = 40
 BILLING = "https://cloudbilling.googleapis.com"
 
 
@@ -51,9 +52,15 @@ class Backend:
 
     def _compute(self, client: str) -> Any:
         from google.cloud import compute_v1
+        from requests.adapters import HTTPAdapter
 
         options = {"api_endpoint": self.compute_endpoint}
-        return getattr(compute_v1, client)(credentials=self.credentials, client_options=options)
+        made = getattr(compute_v1, client)(credentials=self.credentials, client_options=options)
+        # The session keeps ten connections, and many threads ask: each further one would be made anew, with a warning.
+        session = made.transport._session
+        for scheme in ("https://", "http://"):
+            session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS))
+        return made
 
     @cached_property
     def instances(self) -> compute_v1.InstancesClient:

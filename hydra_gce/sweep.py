@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ from hydra_gce.compose import Point, Program
 from hydra_gce.compute.process import ComputeProcess
 from hydra_gce.display import Display
 from hydra_gce.errors import CollectError, Unreachable
-from hydra_gce.fleet import Fleet
+from hydra_gce.fleet import Fleet, said
 from hydra_gce.home import only_launch_in
 from hydra_gce.identity import Identity, left_in, note_end, register
 from hydra_gce.interrupt import Interrupts
@@ -62,6 +62,7 @@ class Sweep:
     _identity: Identity | None = None
     _ledger: Ledger = field(default_factory=Ledger)
     _news: list[tuple[float, str]] = field(default_factory=list)
+    _places: Sequence[Candidate] = ()
     _unreachable: bool = False
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -159,7 +160,21 @@ class Sweep:
         """Provisions and watches until every job has its result; then sees to it that no VM is left."""
         names = batch.identity.names
         ledger = self._ledger
-        fleet = Fleet(batch.compute, batch.order, batch.candidates, self._tell, batch.quotas, ledger)
+        fleet = Fleet(
+            batch.compute,
+            batch.order,
+            batch.candidates,
+            self._tell,
+            batch.quotas,
+            ledger,
+            steady=time.monotonic,
+        )
+        left_out = fleet.without_quota()
+        if left_out and not self._places:
+            self._tell(said.not_asked(left_out))
+        without = {candidate.zone + candidate.model.value for candidate, _ in left_out}
+        within = [one for one in batch.candidates if one.zone + one.model.value not in without]
+        self._places = within or batch.candidates
         watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
         keeper = Keeper(batch.bucket, names.ledger, ledger)
         playback = Playback(relay_to_mlflow(batch, self.settings, os.environ), watch)
@@ -167,10 +182,10 @@ class Sweep:
         interrupts = Interrupts(self.settings.on_interrupt, display)
         try:
             with interrupts:
-                if batch.identity.taken_up:
-                    watch.take_up()
+                while batch.identity.taken_up and not self._reached(watch.take_up):
+                    time.sleep(_TICK_S[1])
                 while not watch.done:
-                    self._tick(watch)
+                    self._reached(watch.tick)
                     keeper.tick()
                     playback.tick()
                     display.update(self._view(batch, watch, playback))
@@ -197,10 +212,10 @@ class Sweep:
             print(trouble, file=sys.stderr)
         return _returns(watch)
 
-    def _tick(self, watch: Watch) -> None:
+    def _reached(self, step: Callable[[], None]) -> bool:
         """A network that is away for a while, or a laptop that slept, is no reason to end a sweep."""
         try:
-            watch.tick()
+            step()
         except (Unreachable, *UNREACHABLE) as error:
             if not self._unreachable:
                 why = type(error.__cause__ or error).__name__
@@ -208,6 +223,7 @@ class Sweep:
             self._unreachable = True
         else:
             self._unreachable = False
+        return not self._unreachable
 
     def _tell(self, line: str) -> None:
         self._news.append((time.time(), line))
@@ -221,7 +237,7 @@ class Sweep:
             started=batch.identity.started,
             now=time.time(),
             machine=_machine_said(batch.candidates[0]),
-            estimate=estimate.before(batch.candidates, len(batch.points), self.settings),
+            estimate=estimate.before(self._places, len(batch.points), self.settings),
             code=f"code {batch.packed.code.files} files, {batch.packed.code.bytes / 1000:,.0f} kB",
             news=list(self._news),
             mlflow=playback.link,

@@ -79,7 +79,7 @@ def declared(*extras: str) -> list[Requirement]:
 def undeclared(sources: list[str], names: set[str]) -> dict[str, set[str]]:
     """Modules that the sources import and no distribution of those names brings, with the files that import them."""
     providers = metadata.packages_distributions()
-    own = {"hydra_gce", "hydra_plugins", "unet", "tests", "bench", "train"}
+    own = {"hydra_gce", "hydra_plugins", "unet", "tests", "bench", "scripts", "train"}
     found: dict[str, set[str]] = {}
     for path in (path for source in sources for path in sorted(ROOT.glob(source))):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -21,6 +21,7 @@ from hydra_gce.fleet.waiting import Asked, Waiting, may_wait, unqueued
 from hydra_gce.machines import Candidate, ProvisioningModel
 from hydra_gce.money.ledger import Ledger
 from hydra_gce.quotas import Quotas
+from hydra_gce.refusals import Refusal
 from hydra_gce.request import JOB_LABEL, Order
 
 _PARALLEL_SEARCHES = 32
@@ -42,7 +43,10 @@ class Adopted:
 
 @dataclass
 class Fleet:
-    """The VMs of one sweep. ``tell`` gets a line for the person at each decision."""
+    """The VMs of one sweep. ``tell`` gets a line for the person at each decision.
+
+    ``clock`` gives seconds since the epoch, ``steady`` those that no change of the laptop's clock moves.
+    """
 
     compute: Compute
     order: Order
@@ -51,6 +55,7 @@ class Fleet:
     quotas: Quotas | None = None
     ledger: Ledger = field(default_factory=Ledger)
     clock: Callable[[], float] = time.time
+    steady: Callable[[], float] | None = None
     pause: Callable[[float], None] | None = None
     rng: random.Random = field(default_factory=random.Random)
 
@@ -62,12 +67,13 @@ class Fleet:
         self._out_of_queue: list[Placed] = []
         self._everywhere_until = 0.0
         pause = self.pause or self._until_closing
-        self._market = Market(self.clock, self.quotas)
+        steady = self.steady or self.clock
+        self._market = Market(steady, self.quotas)
         self._search = Search(
             self.compute,
             self.order,
             self._market,
-            Pace(self.clock, pause),
+            Pace(steady, pause),
             self.tell,
             pause,
             self.rng,
@@ -75,6 +81,14 @@ class Fleet:
 
     def _until_closing(self, seconds: float) -> None:
         self._closing.wait(seconds)
+
+    def without_quota(self) -> list[tuple[Candidate, Refusal]]:
+        """The places where the project may not have such a VM at all, and why; nobody asks there."""
+        return [
+            (candidate, refusal)
+            for candidate in self.candidates
+            if (refusal := self._market.without_quota(candidate)) is not None
+        ]
 
     def ask(
         self, num: int, attempt: int, round_: int = 0, candidates: Sequence[Candidate] | None = None

@@ -61,6 +61,16 @@ def _next(candidate: Candidate, following: Candidate) -> str:
     return f"trying {how}{following.zone} ({price})"
 
 
+def not_asked(left_out: Sequence[Told]) -> str:
+    """ "not asked: us-east1, us-west4 (quota CPUS is 0, 2 needed)" """
+    regions: dict[str, list[str]] = {}
+    for candidate, refusal in left_out:
+        places = regions.setdefault(_why(candidate, refusal), [])
+        if _place(candidate, refusal) not in places:
+            places.append(_place(candidate, refusal))
+    return "not asked: " + ", ".join(f"{shortened(places, 4)} ({why})" for why, places in regions.items())
+
+
 def wrong_request(refusal: Refusal) -> str:
     advice = f" {refusal.advice[0].upper()}{refusal.advice[1:]}." if refusal.advice else ""
     message = refusal.message.strip().rstrip(".")

@@ -131,6 +131,8 @@ class Search:
         refusal = None
         for number in range(_TRIES_IN_PLACE):
             if refusal is not None:
+                if number == _TRIES_IN_PLACE - 1:
+                    self.tell(f"{said.fact(candidate, refusal)}; asking there once more")
                 self._wait(number - 1, refusal.pause_s)
             body = self.order.body(num, attempt, candidate)
             # A number of its own for each: Compute Engine answers a repeated one with what it has said before.

@@ -31,6 +31,7 @@ class Demand:
     _room_at: float = 0.0
     _full_since: float | None = None
     _one_at_a_time: bool = False
+    _said_full: bool = False
     _said_budget: bool = False
     _rounds: dict[int, int] = field(default_factory=dict)
     _asked: dict[int, Candidate] = field(default_factory=dict)
@@ -61,6 +62,7 @@ class Demand:
         """A VM was made for the job."""
         self._asked.pop(num, None)
         self._full_since, self._pause, self._room_at = None, _FIRST_PAUSE_S, 0.0
+        self._one_at_a_time = False
 
     def look_at_queue(self, tracks: Mapping[int, Track]) -> None:
         """Whose VM waits in Google's queue, perhaps since a launcher before this one.
@@ -106,10 +108,11 @@ class Demand:
         track.note = "waiting for a place"
         self._full_since = self._full_since or now - answer.queued_s
         waited = now - self._full_since
-        if not others and (not answer.may_pass or waited > self.settings.wait_for_room_minutes * 60):
+        if not others and (not answer.may_pass or waited >= self.settings.wait_for_room_minutes * 60):
             raise NoPlace(table(track.num, answer.refused, answer.left_out, waited / 60, started))
-        if not self._one_at_a_time:
-            self.tell(f"no room for all at once ({answer}); the others wait for a place")
+        if not self._said_full:
+            self._said_full = True
+            self.tell(f"no room for job {track.num} now ({answer}); it waits for a place")
         self._one_at_a_time = True
         self._room_at = now + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE_S)

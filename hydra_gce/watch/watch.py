@@ -31,6 +31,8 @@ _UNLISTED_S = 1.0
 """For so long a VM may be missing in a listing that was made before it."""
 _PARALLEL_READS = 8
 _RUN_LIMIT_SLACK_S = 60.0
+_SHUT_DOWN, _PREEMPTED = "shut down", "preempted"
+_CONSOLE_CHARACTERS = 80
 
 
 @dataclass
@@ -241,12 +243,13 @@ class Watch:
         words = self.fleet.last_words(track.instance).strip()
         self.bucket.write(self.names.console(track.instance), words.encode())
         did = "has not started its agent" if booting else "has not been heard of"
-        last = f" Its console ends with: {words.splitlines()[-1].strip()[:160]}" if words else ""
+        last = f". Its console ends with: {_last_line(words)}" if words else ""
         self.fleet.delete(track.instance)
-        self.tell(f"VM {track.instance} {did} for {silent_s:.0f} s; it is replaced.{last}")
-        self._vanished(track, booting)
+        line = f"VM {track.instance} of job {track.num} {did} for {silent_s:.0f} s; it is replaced{last}"
+        self._vanished(track, booting, line)
 
-    def _vanished(self, track: Track, booting: bool) -> None:
+    def _vanished(self, track: Track, booting: bool, line: str = "") -> None:
+        """``line``: what the person is told, if not that the VM is gone."""
         claim = claims.read(self.bucket, self.names, track.num)
         if claim is not None and claim.state == "done":
             self._collect(track)
@@ -265,7 +268,7 @@ class Watch:
         elif preempted:
             self._left(track, "")
         else:
-            self._lost(track, "is gone")
+            self._lost(track, "is gone", line)
 
     def _boot_failure(self, instance: str) -> str:
         try:
@@ -278,20 +281,22 @@ class Watch:
         if self.clock() - track.placed >= self.settings.vm.max_run_hours * 3600 - _RUN_LIMIT_SLACK_S:
             self._lost(track, f"reached its vm.max_run_hours={self.settings.vm.max_run_hours:g}")
             return
+        if message == _SHUT_DOWN and self.fleet.was_preempted(track.instance):
+            message = _PREEMPTED  # the agent heard of the shutdown first
         track.preemptions += 1
         self._give_up(track, f"was taken back{f' ({message})' if message else ''}")
 
-    def _lost(self, track: Track, why: str) -> None:
+    def _lost(self, track: Track, why: str, line: str = "") -> None:
         track.lost += 1
-        self._give_up(track, why)
+        self._give_up(track, why, line)
         if track.lost >= self.settings.max_attempts:
             times = "time" if track.lost == 1 else "times"
             message = f"its VM was lost {track.lost} {times} (hydra.launcher.max_attempts={self.settings.max_attempts})"
             self._fail(track, Failure.LOST_VM, f"{message}; the last one {why}")
 
-    def _give_up(self, track: Track, why: str) -> None:
+    def _give_up(self, track: Track, why: str, line: str = "") -> None:
         self._given_up.add(track.instance)
-        self.tell(f"VM {track.instance} of job {track.num} {why} in {track.zone}")
+        self.tell(line or f"VM {track.instance} of job {track.num} {why} in {track.zone}")
         track.lose()
 
     # Jobs that end
@@ -389,6 +394,12 @@ class Watch:
 
 def _as_listed(adopted: Adopted) -> Instance:
     return Instance(adopted.instance, adopted.candidate.zone, adopted.status, "", {}, adopted.created)
+
+
+def _last_line(words: str) -> str:
+    """The last line of a console, without what the guest's runner of scripts puts before it."""
+    line = words.splitlines()[-1].strip().rpartition("startup-script: ")[2]
+    return line if len(line) <= _CONSOLE_CHARACTERS else f"{line[: _CONSOLE_CHARACTERS - 1]}…"
 
 
 def _holding(instances: Mapping[str, Instance]) -> set[str]:

@@ -126,7 +126,9 @@ def test_a_vm_that_hangs_is_replaced_and_its_console_kept(
     ended = project.launch("+x=5", HERE, "hydra.launcher.heartbeat_timeout_s=15")
 
     assert ended.code == 0, ended.said
-    assert re.search(r"VM hg-\S+-0 has not been heard of for \d+ s; it is replaced", ended.said), ended.said
+    assert re.search(r"VM hg-\S+-0 of job 0 has not been heard of for \d+ s; it is replaced", ended.said), (
+        ended.said
+    )
     assert re.search(r"job 0  COMPLETED.*attempt 2", ended.out)
     names = SweepNames(ended.sweep)
     assert b"hydra-gce" in engine.bucket(None).read(names.console(f"hg-{ended.sweep}-0"))

@@ -38,7 +38,7 @@ def test_a_job_without_room_waits_says_so_and_goes_on_when_a_vm_leaves(
     wait_until(one_waits, "one has a VM and the other waits")
     here, waits = sorted((0, 1), key=lambda num: scene.view(num).state is JobState.PENDING)
     assert scene.view(waits).note == "waiting for a place"
-    assert sum("no room for all at once" in line for line in scene.news) == 1
+    assert sum("it waits for a place" in line for line in scene.news) == 1
     first = scene.placed(here)
     claim = scene.claim(here, first)
     scene.finish(claim, 1.0)
@@ -47,7 +47,7 @@ def test_a_job_without_room_waits_says_so_and_goes_on_when_a_vm_leaves(
     scene.end_vm(first)
     assert scene.placed(waits) == f"hg-{scene.names.sweep}-{waits}"
     assert scene.view(waits).note == ""
-    assert sum("no room for all at once" in line for line in scene.news) == 1
+    assert sum("it waits for a place" in line for line in scene.news) == 1
 
 
 def test_nowhere_to_go_is_said_with_what_each_place_answered(scene: Scene, compute: StubbedCompute) -> None:

@@ -198,7 +198,7 @@ def test_the_console_of_a_hung_vm_is_kept_and_its_last_line_is_told(
     scene.tick(seconds=181)
     assert (
         scene.times_said(
-            f"VM {first} has not been heard of for 181 s; it is replaced."
+            f"VM {first} of job 0 has not been heard of for 181 s; it is replaced."
             " Its console ends with: [  900.0] Kernel panic - not syncing: Fatal exception"
         )
         == 1
@@ -212,8 +212,8 @@ def test_a_hung_vm_without_a_console_is_told_of_all_the_same(scene: Scene) -> No
     first = scene.placed(0)
     scene.tick(seconds=1501)
     (line,) = [line for line in scene.news if "is replaced" in line]
-    assert line.startswith(f"VM {first} has not started its agent for 150")
-    assert line.endswith("s; it is replaced.")
+    assert line.startswith(f"VM {first} of job 0 has not started its agent for 150")
+    assert line.endswith("s; it is replaced")
 
 
 def test_a_preempted_vm_is_recognized_though_its_agent_could_not_say_so(
