@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 LOCAL_PROJECT = "hydra-gce-local"
 COMPUTE = "https://compute.googleapis.com"
-_CONNECTIONS = 40
+_CONNECTIONS = 80
 BILLING = "https://cloudbilling.googleapis.com"
 
 

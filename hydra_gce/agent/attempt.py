@@ -28,6 +28,7 @@ _POLL_S = 0.05
 _LOG_TAIL_LINES = 40
 _PROGRAMS_SHARE = 2 / 3
 _LAST_WORDS_S = 4.0
+_PARTS_PER_HEARTBEAT = 3
 
 
 class Lost(Exception):
@@ -153,6 +154,8 @@ class Attempt:
             JournalParts(self._tracking / "journal.jsonl") if self.spec.tracking else None,
             self._tracking / "artifacts" if self.spec.tracking else None,
             may_write=lambda: self._pulse.is_held(self.bucket),
+            # Both are rarer where VMs are very many, and never more often than once a second.
+            pause_s=max(1.0, self.spec.heartbeat_s / _PARTS_PER_HEARTBEAT),
         )
 
     def _variables(self) -> dict[str, str]:

@@ -24,7 +24,7 @@ from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Refusal
 from hydra_gce.request import JOB_LABEL, Order
 
-_PARALLEL_SEARCHES = 32
+_PARALLEL_SEARCHES = 64
 _LOOK_EVERYWHERE_S = 60.0
 """For so long after a launch was taken up again, a request that its former launcher sent may still make a VM."""
 
