@@ -92,7 +92,7 @@ class Sweep:
                 backend, bucket, sweep_dir, candidates, points, program, packed, sent
             )
             vms = order(self.settings, backend.project, backend.image, bucket.name, self._identity, sent)
-            return self._run(
+            watch = self._run(
                 Batch(
                     backend,
                     compute,
@@ -106,6 +106,7 @@ class Sweep:
                     sweep_dir,
                 )
             )
+        return _returns(watch)
 
     def _begin(
         self,
@@ -156,7 +157,7 @@ class Sweep:
             print(line)
         raise SystemExit(0)
 
-    def _run(self, batch: Batch) -> list[JobReturn]:
+    def _run(self, batch: Batch) -> Watch:
         """Provisions and watches until every job has its result; then sees to it that no VM is left."""
         names = batch.identity.names
         ledger = self._ledger
@@ -169,12 +170,7 @@ class Sweep:
             ledger,
             steady=time.monotonic,
         )
-        left_out = fleet.without_quota()
-        if left_out and not self._places:
-            self._tell(said.not_asked(left_out))
-        without = {candidate.zone + candidate.model.value for candidate, _ in left_out}
-        within = [one for one in batch.candidates if one.zone + one.model.value not in without]
-        self._places = within or batch.candidates
+        self._leave_out(fleet)
         watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
         keeper = Keeper(batch.bucket, names.ledger, ledger)
         playback = Playback(relay_to_mlflow(batch, self.settings, os.environ), watch)
@@ -210,7 +206,16 @@ class Sweep:
         display.close(self._view(batch, watch, playback, left))
         if trouble:
             print(trouble, file=sys.stderr)
-        return _returns(watch)
+        return watch
+
+    def _leave_out(self, fleet: Fleet) -> None:
+        """Places without quota are nobody's hope: they are told once, and not in the estimate."""
+        left_out = fleet.without_quota()
+        if left_out and not self._places:
+            self._tell(said.not_asked(left_out))
+        without = {(candidate.zone, candidate.model) for candidate, _ in left_out}
+        within = [one for one in fleet.candidates if (one.zone, one.model) not in without]
+        self._places = within or fleet.candidates
 
     def _reached(self, step: Callable[[], None]) -> bool:
         """A network that is away for a while, or a laptop that slept, is no reason to end a sweep."""

@@ -84,6 +84,9 @@ class Losses:
         if claim is not None and claim.state == "done":
             self.ends.collect(track)
             return
+        if claim is not None and claim.state == "held" and self._is_anothers(claim.instance, track):
+            track.instance, track.heard = claim.instance, self.clock()
+            return
         held = claim is not None and claim.state == "held" and claim.instance == track.instance
         if claim is not None and held and claims.release(self.bucket, self.names, claim) is None:
             return  # it finished this very moment: the next look finds it done
@@ -99,6 +102,10 @@ class Losses:
             self.left(track, "")
         else:
             self._lost(track, "is gone", line)
+
+    def _is_anothers(self, instance: str, track: Track) -> bool:
+        """Whether another VM that lives has taken up the job."""
+        return instance != track.instance and self.board.is_alive(instance)
 
     def _boot_failure(self, instance: str) -> str:
         try:

@@ -85,7 +85,6 @@ class Track:
     def view(self, dollars: Decimal, seconds: float) -> JobView:
         """The job as the display wants it; what it has cost, and for how long it had VMs."""
         status = self.status or JobStatus(self.num)
-        value = self.collected.job_return._return_value if self.collected else None
         return JobView(
             num=self.num,
             overrides=self.point.overrides,
@@ -98,7 +97,7 @@ class Track:
             metric_name=status.metric_name,
             metric=status.metric,
             history=list(self.history),
-            return_value=None if isinstance(value, BaseException) else value,
+            return_value=self.collected.value if self.collected else None,
             cost=dollars,
             vm_seconds=seconds,
             note=self.queue or self.note,
