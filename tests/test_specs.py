@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from omegaconf import DictConfig
 
 from hydra_gce import specs
 from hydra_gce.bucket import Bucket, SweepNames
