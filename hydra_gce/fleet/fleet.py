@@ -185,7 +185,10 @@ class Fleet:
         for instance in listed:
             if instance.status == QUEUED:
                 self._queue_up(instance)
-        return [adopted for instance in listed if (adopted := self.recognized(instance)) is not None]
+        found = [adopted for instance in listed if (adopted := self.recognized(instance)) is not None]
+        for adopted in found:
+            self.take_over(adopted)
+        return found
 
     def _queue_up(self, instance: Instance) -> None:
         """A VM in the queue that a launcher before this one has asked for."""
@@ -217,8 +220,14 @@ class Fleet:
             return None
         attempt = self.order.attempt_of(instance.name, int(num))
         since = instance.started or instance.created
-        self.ledger.began(instance.name, int(num), attempt, candidate, since)
         return Adopted(int(num), attempt, instance.name, instance.status, candidate, since)
+
+    def take_over(self, adopted: Adopted) -> None:
+        """Puts a VM on the bill that no search of this launcher has found.
+
+        One that a search is asking for must not come here: Compute Engine lists it before it knows of a place for it.
+        """
+        self.ledger.began(adopted.instance, adopted.num, adopted.attempt, adopted.candidate, adopted.created)
 
     def remember(
         self, instance: str, zone: str, machine_type: str, spot: bool, since: float, until: float

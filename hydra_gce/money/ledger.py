@@ -119,9 +119,13 @@ class Ledger:
     # What happens to the VMs
 
     def began(self, instance: str, num: int, attempt: int, candidate: Candidate, at: float) -> None:
-        """Compute Engine has made a VM for an attempt at a job. Said again of the same name, it changes nothing."""
+        """Compute Engine has made a VM for an attempt at a job. Said again of one that lives, it changes nothing.
+
+        One of a name whose VM has ended is another one.
+        """
         with self._lock:
-            if instance not in self._lives:
+            former = self._lives.get(instance)
+            if former is None or (former.end is not None and at >= former.end):
                 self._put(_Life(instance, attempt, candidate, at, [(at, num)]))
                 self._version += 1
 
@@ -241,6 +245,9 @@ class Ledger:
         return ledger
 
     def _put(self, life: _Life) -> None:
+        former = self._lives.pop(life.instance, None)
+        if former is not None:
+            self._lives[f"{former.instance} until {former.end}"] = former
         self._lives[life.instance] = life
         self._index(life)
 

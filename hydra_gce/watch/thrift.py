@@ -73,8 +73,10 @@ class Thrift:
         if not track.done and track.instance == instance.name:
             return False
         if track.wants_vm and instance.name not in self.board.given_up and not self.board.is_held(track):
+            self.fleet.take_over(adopted)
             self.board.give(track, adopted, now)
             return False
+        self.fleet.take_over(adopted)
         patience = self.settings.heartbeat_timeout_s + self.settings.keep_warm_s
         since = max(adopted.created, *(max(one.ended, one.placed) for one in (track, *worked_for)))
         return all(one.done for one in worked_for) and now - since > patience

@@ -48,7 +48,7 @@ def bad_day(seed: int, preemptions: int, hangs: int, broken: int) -> dict[str, A
         "vms": [
             {"event": "boot_failure", "share": 0.2, "times": broken, "after_s": 0},
             {"event": "hang", "share": 0.2, "times": hangs, "after_s": [3, 8]},
-            {"event": "preempt", "share": 0.5, "times": preemptions, "after_s": [2, 10]},
+            {"event": "preempt", "share": 0.8, "times": preemptions, "after_s": [2, 6]},
         ],
     }
 

@@ -203,6 +203,15 @@ def test_a_listed_vm_is_recognized_by_its_label_name_and_place(lab: Lab) -> None
     assert not_started is not None and not_started.created == 900.0
 
 
+def test_a_vm_is_on_no_bill_while_a_search_asks_for_it(lab: Lab) -> None:
+    """Compute Engine lists it as soon as it is asked for, and takes it away again where it has no place for it."""
+    adopted = lab.fleet.recognized(listed("hg-calm-otter-3"))
+    assert adopted is not None
+    assert lab.ledger.running() == []
+    lab.fleet.take_over(adopted)
+    assert lab.ledger.running() == ["hg-calm-otter-3"]
+
+
 @pytest.mark.parametrize(
     "strange",
     [

@@ -61,6 +61,18 @@ def test_what_is_said_twice_counts_once() -> None:
     assert ledger.version == version + 1
 
 
+def test_a_vm_of_a_name_whose_vm_has_ended_is_another_one() -> None:
+    ledger = Ledger()
+    ledger.began("hg-0", 0, 1, place("0.36"), START)
+    ledger.ended("hg-0", START + 100)
+    ledger.began("hg-0", 0, 1, place("0.36"), START + 200)
+    assert ledger.running() == ["hg-0"]
+    ledger.ended("hg-0", START + 300)
+    for known in (ledger, Ledger.from_json(ledger.to_json())):
+        assert known.bill(0, START + HOUR) == (Decimal("0.020000"), 200)
+        assert known.spent(START + HOUR) == Decimal("0.020000")
+
+
 def test_an_end_before_the_start_is_a_start_that_came_to_nothing() -> None:
     ledger = Ledger()
     ledger.began("hg-0", 0, 1, place("0.36"), START)
