@@ -141,6 +141,8 @@ class Mirror:
     ) -> tuple[dict[str, MirroredFile], bool]:
         """The entries of those that were sent in time: all, or the first that were written."""
         sent: dict[str, MirroredFile] = {}
+        if left_s() <= 0:
+            return sent, False
         pool = ThreadPoolExecutor(_PARALLEL)
         try:
             # What the sync before had begun is not begun again.

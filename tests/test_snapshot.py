@@ -34,7 +34,7 @@ class Blob:
     generation = 1
     updated = None
 
-    def upload_from_filename(self, path: str, content_type: str) -> None:
+    def upload_from_filename(self, path: str, content_type: str, **how: object) -> None:
         self.bucket.objects[self.name] = Path(path).read_bytes()
         self.bucket.uploads += 1
 
@@ -48,7 +48,7 @@ class StorageBucket:
         self.objects: dict[str, bytes] = {}
         self.uploads = 0
 
-    def get_blob(self, name: str) -> Blob | None:
+    def get_blob(self, name: str, **how: object) -> Blob | None:
         return Blob(self, name) if name in self.objects else None
 
     def blob(self, name: str) -> Blob:
