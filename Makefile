@@ -65,6 +65,7 @@ format: $(VENV)/.dev-installed ## let ruff put the code in order
 bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmarks.md
 	$(VENV)/bin/python -m bench.import_time
 	$(VENV)/bin/python -m bench.noop_sweep
+	$(VENV)/bin/python -m bench.simulated_sweep
 
 docs: ## check that every link in README and docs/ leads somewhere
 	$(PYTHON) scripts/check_docs.py
