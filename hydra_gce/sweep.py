@@ -62,7 +62,7 @@ class Sweep:
     _identity: Identity | None = None
     _ledger: Ledger = field(default_factory=Ledger)
     _news: list[tuple[float, str]] = field(default_factory=list)
-    _places: Sequence[Candidate] = ()
+    _estimate: str = ""
     _unreachable: bool = False
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
@@ -170,7 +170,7 @@ class Sweep:
             ledger,
             steady=time.monotonic,
         )
-        self._leave_out(fleet)
+        self._estimate = self._estimated(fleet, len(batch.points))
         watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
         keeper = Keeper(batch.bucket, names.ledger, ledger)
         playback = Playback(relay_to_mlflow(batch, self.settings, os.environ), watch)
@@ -208,14 +208,14 @@ class Sweep:
             print(trouble, file=sys.stderr)
         return watch
 
-    def _leave_out(self, fleet: Fleet) -> None:
-        """Places without quota are nobody's hope: they are told once, and not in the estimate."""
+    def _estimated(self, fleet: Fleet, points: int) -> str:
+        """Over the places where the project may have such a VM; the others are told, once a sweep."""
         left_out = fleet.without_quota()
-        if left_out and not self._places:
+        if left_out and not self._estimate:
             self._tell(said.not_asked(left_out))
         without = {(candidate.zone, candidate.model) for candidate, _ in left_out}
         within = [one for one in fleet.candidates if (one.zone, one.model) not in without]
-        self._places = within or fleet.candidates
+        return estimate.before(within or fleet.candidates, points, self.settings)
 
     def _reached(self, step: Callable[[], None]) -> bool:
         """A network that is away for a while, or a laptop that slept, is no reason to end a sweep."""
@@ -242,7 +242,7 @@ class Sweep:
             started=batch.identity.started,
             now=time.time(),
             machine=_machine_said(batch.candidates[0]),
-            estimate=estimate.before(self._places, len(batch.points), self.settings),
+            estimate=self._estimate,
             code=f"code {batch.packed.code.files} files, {batch.packed.code.bytes / 1000:,.0f} kB",
             news=list(self._news),
             mlflow=playback.link,

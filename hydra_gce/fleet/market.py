@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hydra_gce.machines import Candidate, ProvisioningModel
-from hydra_gce.quotas import Quotas, shortage
+from hydra_gce.quotas import Quotas, Shortage, shortage
 from hydra_gce.refusals import Reach, Refusal
 
 REFUSAL_KEPT_S = 60.0
@@ -30,6 +30,7 @@ class Market:
     def __init__(self, clock: Callable[[], float], quotas: Quotas | None = None) -> None:
         self._clock = clock
         self._quotas = quotas
+        self._without_quota: dict[tuple[str, str, ProvisioningModel], Refusal | None] = {}
         self._refused: dict[_Place, tuple[float, Refusal]] = {}
         self._room: dict[tuple[str, ProvisioningModel], float] = {}
         self._asked: set[tuple[str, ProvisioningModel]] = set()
@@ -37,25 +38,16 @@ class Market:
         self._changed = threading.Condition()
 
     def without_quota(self, candidate: Candidate) -> Refusal | None:
-        """What the project may never have there, as its quotas stood at the start; nobody need ask."""
-        lacking = shortage(candidate, self._quotas) if self._quotas is not None else None
-        if lacking is None or lacking.may_pass:
+        """What the project may never have there, as its quotas stood at the start; nobody need ask.
+
+        Worked out once: each search asks it of every place.
+        """
+        if self._quotas is None:
             return None
-        reach = Reach.REGION if lacking.region else Reach.EVERYWHERE
-        where = f" in {lacking.region}" if lacking.region else ""
-        return Refusal(
-            code="QUOTA_EXCEEDED",
-            message=str(lacking),
-            reach=reach,
-            quota=True,
-            may_pass=False,
-            for_all_models=False,
-            metric=lacking.metric,
-            region=lacking.region,
-            limit=lacking.limit,
-            short=f"quota {lacking.metric} is {lacking.limit:g}, {lacking.needed:g} needed",
-            advice=f"ask for more {lacking.metric}{where}: {lacking.link}",
-        )
+        place = (candidate.zone, candidate.machine_type, candidate.model)
+        if place not in self._without_quota:
+            self._without_quota[place] = _never(shortage(candidate, self._quotas))
+        return self._without_quota[place]
 
     def refusal(self, candidate: Candidate) -> Refusal | None:
         """The refusal that still holds for this place."""
@@ -124,15 +116,46 @@ class Market:
 
     def _refusal(self, candidate: Candidate) -> Refusal | None:
         now = self._clock()
-        for place in (candidate.zone, candidate.region, _EVERYWHERE):
-            for model in (candidate.model, None):
-                at, refusal = self._refused.get((place, model), (0.0, None))
-                if refusal is not None and now - at < _kept_s(refusal):
-                    return refusal
+        for place in _places(candidate):
+            at, refusal = self._refused.get(place, (0.0, None))
+            if refusal is not None and now - at < _kept_s(refusal):
+                return refusal
         return None
 
     def _has_room(self, place: tuple[str, ProvisioningModel]) -> bool:
         return self._clock() - self._room.get(place, -ROOM_KEPT_S) < ROOM_KEPT_S
+
+
+def _never(lacking: Shortage | None) -> Refusal | None:
+    """A quota that no waiting helps against, as Compute Engine would refuse for it."""
+    if lacking is None or lacking.may_pass:
+        return None
+    reach = Reach.REGION if lacking.region else Reach.EVERYWHERE
+    where = f" in {lacking.region}" if lacking.region else ""
+    return Refusal(
+        code="QUOTA_EXCEEDED",
+        message=str(lacking),
+        reach=reach,
+        quota=True,
+        may_pass=False,
+        for_all_models=False,
+        metric=lacking.metric,
+        region=lacking.region,
+        limit=lacking.limit,
+        short=f"quota {lacking.metric} is {lacking.limit:g}, {lacking.needed:g} needed",
+        advice=f"ask for more {lacking.metric}{where}: {lacking.link}",
+    )
+
+
+def covers(candidate: Candidate, refusal: Refusal, other: Candidate) -> bool:
+    """Whether what was said of one place holds for the other."""
+    return _reached(candidate, refusal) in _places(other)
+
+
+def _places(candidate: Candidate) -> list[_Place]:
+    """All that a refusal may be remembered under that holds for this place."""
+    wheres = (candidate.zone, candidate.region, _EVERYWHERE)
+    return [(where, model) for where in wheres for model in (candidate.model, None)]
 
 
 def _reached(candidate: Candidate, refusal: Refusal) -> _Place:

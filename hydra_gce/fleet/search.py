@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hydra_gce.compute import OPERATION_S, Compute
 from hydra_gce.errors import ConfigError, Unreachable
 from hydra_gce.fleet import said
-from hydra_gce.fleet.market import Market
+from hydra_gce.fleet.market import Market, covers
 from hydra_gce.fleet.pace import Pace
 from hydra_gce.machines import Candidate, ProvisioningModel
 from hydra_gce.refusals import Reach, Refusal
@@ -84,7 +84,7 @@ class Search:
             latest = refused[-1]
             self._take_note(*latest, self.market.refused(*latest), open_, refused)
         for candidate in open_:
-            if any(_covers(known, refusal, candidate) for known, refusal in refused):
+            if any(covers(known, refusal, candidate) for known, refusal in refused):
                 continue
             with self.market.asking(candidate) as known:
                 refusal = known or self._try(num, attempt, round_, candidate)
@@ -108,7 +108,7 @@ class Search:
         if refusal.reach is Reach.REQUEST:
             raise ConfigError(said.wrong_request(refusal))
         if news:
-            open_ = (one for one in places if not any(_covers(at, known, one) for at, known in refused))
+            open_ = (one for one in places if not any(covers(at, known, one) for at, known in refused))
             following = (one for one in open_ if self.market.refusal(one) is None)
             self.tell(said.decision(candidate, refusal, next(following, None)))
 
@@ -168,12 +168,3 @@ class Search:
         """Longer each time, and never in step with the others."""
         pause_s = max(least_s, min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**tried))
         self.pause(max(least_s, pause_s * self.rng.uniform(0.5, 1.5)))
-
-
-def _covers(candidate: Candidate, refusal: Refusal, other: Candidate) -> bool:
-    """Whether what was said of one place holds for the other."""
-    if not refusal.for_all_models and other.model is not candidate.model:
-        return False
-    if refusal.reach is Reach.EVERYWHERE:
-        return True
-    return other.region == candidate.region if refusal.reach is Reach.REGION else other.zone == candidate.zone

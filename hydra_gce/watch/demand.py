@@ -130,13 +130,8 @@ class Demand:
             return candidates
         now = self.clock()
         ledger, asked = self.fleet.ledger, list(self._asked.values())
-        dear = {one.price.hourly for one in candidates}
-        fits = {
-            price: self.budget.may_start(
-                ledger, next(one for one in candidates if one.price.hourly == price), now, asked
-            )
-            for price in dear
-        }
+        by_price = {one.price.hourly: one for one in candidates}
+        fits = {price: self.budget.may_start(ledger, one, now, asked) for price, one in by_price.items()}
         affordable = [one for one in candidates if fits[one.price.hourly]]
         if not affordable and not self._said_budget:
             self._said_budget = True
