@@ -33,7 +33,7 @@ UV_SYSTEM_CERTS ?= true
 export UV_SYSTEM_CERTS
 endif
 
-.PHONY: help sweep test test-slow chaos test-hydra-next lint format bench docs lock clean
+.PHONY: help sweep test test-slow chaos test-hydra-next lint format bench bench-train docs lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -62,6 +62,9 @@ format: $(VENV)/.dev-installed ## let ruff put the code in order
 	$(VENV)/bin/python -m ruff check --fix
 	$(VENV)/bin/python -m ruff format
 
+bench-train: $(VENV)/.dev-installed ## measure the training loop beside model.fit, its input, checkpoints and MLflow: half an hour
+	$(VENV)/bin/python -m bench.training
+
 bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmarks.md
 	$(VENV)/bin/python -m bench.import_time
 	$(VENV)/bin/python -m bench.noop_sweep
@@ -72,11 +75,11 @@ docs: ## check that every link in README and docs/ leads somewhere
 
 # Every file is resolved once, the largest set first; the others take its versions.
 lock: ## resolve the dependencies of setup.cfg into the requirements*.lock files
-	$(LOCK) setup.cfg --extra train --extra dev --extra bench --output-file requirements-dev.lock
+	$(LOCK) setup.cfg --extra train --extra pets --extra dev --extra bench --output-file requirements-dev.lock
 	$(LOCK) setup.cfg --extra train --constraint requirements-dev.lock --output-file requirements.lock
 	$(LOCK) setup.cfg --extra train-gpu --constraint requirements-dev.lock --output-file requirements-gpu.lock
 	test -e requirements-hydra-next.lock || cp requirements-dev.lock requirements-hydra-next.lock
-	echo '$(HYDRA_NEXT)' | $(LOCK) setup.cfg - --extra train --extra dev --prerelease if-necessary-or-explicit \
+	echo '$(HYDRA_NEXT)' | $(LOCK) setup.cfg - --extra train --extra pets --extra dev --prerelease if-necessary-or-explicit \
 		--output-file requirements-hydra-next.lock
 
 clean: ## remove what make and the tools have made; results of sweeps stay

@@ -23,7 +23,8 @@ ConfigStore.instance().store(name="settings", node=Settings)
 def main(config: DictConfig) -> float:
     """Train, and return the held-out mean IoU, for a sweeper to make large."""
     settings = cast(Settings, OmegaConf.to_object(config))
-    settings.data.folder = to_absolute_path(settings.data.folder)
+    if "://" not in settings.data.folder:
+        settings.data.folder = to_absolute_path(settings.data.folder)
     job = HydraConfig.get()
 
     # Late, because TensorFlow takes seconds to import: `--help` or a mistyped setting need not wait for it.

@@ -3,7 +3,8 @@
 UnetError
 ├── SettingsError      a setting that makes no sense; the message names the field
 ├── DatasetError       images or masks that cannot be trained on; the message names the files
-└── CheckpointError    a checkpoint that does not belong to this model
+├── CheckpointError    a checkpoint that does not belong to this model, or cannot be written
+└── DivergedError      the loss is no number any more
 SystemExit
 └── Preempted          the process was asked to end, and its state is saved
 """
@@ -24,13 +25,13 @@ class DatasetError(UnetError, ValueError):
     """Images or masks that cannot be trained on.
 
     Args:
-        folder: where they lie.
+        folder: where they lie, a directory or an address.
         problems: one sentence for each thing that is wrong, with file names.
     """
 
     SHOWN = 20
 
-    def __init__(self, folder: Path, problems: Sequence[str]) -> None:
+    def __init__(self, folder: Path | str, problems: Sequence[str]) -> None:
         super().__init__(folder, tuple(problems))
         self.folder = folder
         self.problems = tuple(problems)
@@ -44,7 +45,11 @@ class DatasetError(UnetError, ValueError):
 
 
 class CheckpointError(UnetError):
-    """A checkpoint that does not belong to this model or optimizer."""
+    """A checkpoint that does not belong to this model or optimizer, or that the disk did not take."""
+
+
+class DivergedError(UnetError, ArithmeticError):
+    """The loss is no number any more. The message names the step, its images and the last good checkpoint."""
 
 
 class Preempted(SystemExit):

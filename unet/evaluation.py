@@ -1,66 +1,116 @@
-"""The model on whole images, whatever their size."""
+"""The model on whole held-out images: how good it is on all of them together, and on each."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
-import numpy.typing as npt
-import tensorflow as tf
 
-from unet.data_folder import LabelledImages, Pixels
+from unet.data.examples import Classes, Examples, Pixels, to_float
 from unet.metrics import Scores, confusion
+from unet.read_ahead import read_ahead
+from unet.settings import Settings
+from unet.tiles import Segmenter
 
-Segmentation = npt.NDArray[np.uint8]
-"""uint8 [height, width]: the index of the class of each pixel."""
+MOST_SHOWN = 6
+"""So many images are kept, with what the model made of them, to be looked at."""
+
+
+@dataclass(frozen=True)
+class ScoredImage:
+    """How good the segmentation of one image is."""
+
+    name: str
+    scores: Scores
+    pixels: int
+    """Those that count: all but the ignored ones."""
+
+
+@dataclass(frozen=True)
+class ShownImage:
+    """An image, what it is, and what the model takes it for."""
+
+    name: str
+    image: Pixels
+    mask: Classes
+    segmentation: Classes
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores over all held-out pixels together, and what the model made of each image."""
+    """A model on a number of images."""
 
+    classes: tuple[str, ...]
     scores: Scores
-    segmentations: tuple[Segmentation, ...]
+    """Of the pixels of all images together."""
+    images: tuple[ScoredImage, ...]
+    shown: tuple[ShownImage, ...]
+    """The first of them."""
+    white: float
+    """The pixel value that is white in the images."""
+
+    def score(self, name: str) -> float:
+        """The score that a training is judged by: miou, dice or accuracy."""
+        scores = self.scores
+        return {"miou": scores.mean_iou, "dice": scores.mean_dice, "accuracy": scores.pixel_accuracy}[name]
+
+    def metrics(self, prefix: str) -> dict[str, float]:
+        """The scores under the names that MLflow gets, without those of classes that do not occur."""
+        scores = self.scores
+        metrics = {name: self.score(name) for name in ("miou", "dice", "accuracy")}
+        for kind, values in (
+            ("iou", scores.class_iou),
+            ("dice", scores.class_dice),
+            ("precision", scores.class_precision),
+            ("recall", scores.class_recall),
+        ):
+            metrics |= {f"{kind}.{_plain(name)}": v for name, v in zip(self.classes, values, strict=True)}
+        return {prefix + name: value for name, value in metrics.items() if not np.isnan(value)}
 
 
-Evaluate = Callable[[], Evaluation]
+class Evaluator:
+    """Scores a model, as it is at each call, on the images of `examples`.
 
-
-def compile_evaluation(model: keras.Model, holdout: LabelledImages, size_multiple: int) -> Evaluate:
-    """A function that scores the model as it is now on whole held-out images."""
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def segment(image: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        logits = whole_image_logits(model, image, size_multiple)
-        return confusion(mask[tf.newaxis], logits), tf.cast(tf.argmax(logits[0], axis=-1), tf.uint8)
-
-    def evaluate() -> Evaluation:
-        results = [
-            segment(tf.constant(to_float(image)), tf.constant(mask))
-            for image, mask in zip(holdout.images, holdout.masks, strict=True)
-        ]
-        counts = np.sum([counts.numpy() for counts, _ in results], axis=0)
-        return Evaluation(Scores.of(counts), tuple(segmentation.numpy() for _, segmentation in results))
-
-    return evaluate
-
-
-def whole_image_logits(model: keras.Model, image: tf.Tensor, size_multiple: int) -> tf.Tensor:
-    """Logits of one image: mirrored at its lower and right border to a size the model takes, and cut back.
+    One image after the other, so that memory holds two of them (the next is read meanwhile) and the few that are
+    shown, however many there are.
 
     Args:
-        image: float32 [height, width, channels] in [0, 1].
-
-    Returns float32 [1, height, width, classes].
+        model: gives logits.
+        settings: the training's; how it looks at images that are larger than a tile is in settings.inference.
+        average: as settings.inference.average; a training's own validations do without.
     """
-    height, width = tf.shape(image)[0], tf.shape(image)[1]
-    padded = tf.pad(
-        image, [[0, -height % size_multiple], [0, -width % size_multiple], [0, 0]], mode="SYMMETRIC"
-    )
-    logits = model(padded[tf.newaxis], training=False)
-    return logits[:, :height, :width]
+
+    def __init__(
+        self, model: keras.Model, examples: Examples, settings: Settings, average: str = "none"
+    ) -> None:
+        network, inference = settings.model, replace(settings.inference, average=average)
+        self._segmenter = Segmenter(
+            model, inference, network.size_multiple, network.size_remainder, network.margin
+        )
+        self._examples = examples
+        self._classes = tuple(settings.data.classes)
+
+    def __call__(self) -> Evaluation | None:
+        """The scores; None where there are no images, or no pixel that counts."""
+        counts = np.zeros((len(self._classes), len(self._classes)), dtype=np.int64)
+        images: list[ScoredImage] = []
+        shown: list[ShownImage] = []
+        examples = read_ahead(map(self._examples.read, range(len(self._examples))))
+        for name, example in zip(self._examples.names, examples, strict=True):
+            probabilities = self._segmenter(to_float(example.image, self._examples.white))
+            of_image = np.asarray(confusion(example.mask[np.newaxis], probabilities[np.newaxis]))
+            counts += of_image
+            images.append(ScoredImage(name, Scores.of(of_image), int(of_image.sum())))
+            if len(shown) < MOST_SHOWN:
+                segmentation = np.argmax(probabilities, axis=-1).astype(np.uint8)
+                shown.append(ShownImage(name, example.image, example.mask, segmentation))
+        if not counts.any():
+            return None
+        return Evaluation(
+            self._classes, Scores.of(counts), tuple(images), tuple(shown), white=self._examples.white
+        )
 
 
-def to_float(image: Pixels) -> npt.NDArray[np.float32]:
-    """8-bit pixels as float32 in [0, 1]: what the model takes."""
-    return np.divide(image, 255, dtype=np.float32)
+def _plain(name: str) -> str:
+    """MLflow refuses most other characters in a metric's name."""
+    return re.sub(r"[^\w.\- ]", "_", name)

@@ -1,58 +1,172 @@
-"""What a training says while it runs: a line in the log at each validation, and everything to MLflow."""
+"""What a training says while it runs: to MLflow and TensorBoard, in the log, and as a bar in a terminal.
+
+The metrics of a step are fetched from the device when a later group of steps is under way: neither waits for the other.
+"""
 
 import logging
 import math
-from collections.abc import Callable, Mapping
-from typing import SupportsFloat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
 
-from unet.evaluation import Evaluate, Evaluation
+import numpy as np
+import rich.console
+import rich.progress
+
+from unet.errors import DivergedError
+from unet.evaluation import Evaluation
+from unet.replicas import Metrics
 from unet.settings import Settings
+from unet.summaries import Summaries
 from unet.tracking import TrackedRun
 
 log = logging.getLogger(__name__)
 
-_SHOWN = ("loss", "val_miou", "val_accuracy", "images_per_s")
+_T = TypeVar("_T")
+
+_SHOWN = ("loss", "val_miou", "val_accuracy", "images_per_s", "data_wait")
 
 
 class Progress:
-    """Passes metrics on to the run, and measures how fast training is between validations."""
+    """Used as a context around the loop.
+
+    Raises:
+        DivergedError: by any method, when the loss of a step is found to be no number.
+    """
 
     def __init__(
-        self, run: TrackedRun, settings: Settings, first_step: int, clock: Callable[[], float]
+        self,
+        run: TrackedRun,
+        settings: Settings,
+        output_dir: Path,
+        first_step: int,
+        files_of: Callable[[int], tuple[str, ...]],
+        last_good: Callable[[], Path | None],
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        self._run = run
-        self._classes = settings.data.classes
-        self._steps = settings.trainer.steps
-        self._batch = settings.data.batch
-        self._clock = clock
-        self._newest: Mapping[str, SupportsFloat] = {}
-        self._lap_step = first_step
-        self._lap_start = clock()
+        self.run, self._settings = run, settings
+        self._files_of, self._last_good, self._clock = files_of, last_good, clock
+        self._summaries = Summaries(settings.trainer, output_dir / "tensorboard")
+        self._bar = _Bar(settings.trainer.steps, first_step)
+        self._group: list[tuple[int, float, Metrics]] = []  # steps under way, in the order they were taken
+        self._older: list[tuple[int, float, Metrics]] = []  # the group before: done by now, or nearly
+        self._newest: dict[str, float] = {}
+        self._start_lap(first_step)
 
-    def step_taken(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Record the metrics of a training step; tensors among them are not waited for."""
-        self._newest = metrics
-        self._run.log(step, metrics)
+    def __enter__(self) -> "Progress":
+        self._bar.start()
+        return self
 
-    def validate(self, step: int, evaluate: Evaluate) -> Evaluation:
-        """Score the model after `step` steps, and record and log how it stands."""
-        shown = {key: float(value) for key, value in self._newest.items()}  # waits until the step is done
-        seconds = self._clock() - self._lap_start
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+        self._summaries.close()
+
+    def waiting_for(self, batches: Iterator[_T]) -> Iterator[_T]:
+        """The same batches; the time that the training waits for them is counted."""
+        while True:
+            started = time.perf_counter()
+            batch = next(batches)
+            self._waited += time.perf_counter() - started
+            yield batch
+
+    def taken(self, step: int, metrics: Metrics) -> None:
+        """Record the steps up to `step`, which may still be computed.
+
+        Args:
+            metrics: float32 [steps] each, of the steps that one call has taken.
+        """
+        self._group.append((step, self._clock(), metrics))
+        self._bar.show(step, self._newest)
+        self._summaries.profile(step)
+        if len(self._group) * self._settings.trainer.steps_per_call >= self._settings.trainer.log_every:
+            self._fetch(self._older)
+            self._older, self._group = self._group, []
+
+    def settle(self) -> None:
+        """Wait until every step that was recorded is computed, and look at what came of it."""
+        self._fetch(self._older)
+        self._fetch(self._group)
+        self._older, self._group = [], []
+
+    def validated(self, step: int, evaluation: Evaluation | None) -> None:
+        """Record the scores of a validation, if there was one, and say how the training stands."""
+        self.settle()
+        seconds = time.perf_counter() - self._lap_start
         speed: dict[str, float] = {}
         if step > self._lap_step and seconds > 0:
-            speed["images_per_s"] = (step - self._lap_step) * self._batch / seconds
-
-        evaluation = evaluate()
-        scores = evaluation.scores
-        metrics = {"val_miou": scores.mean_iou, "val_accuracy": scores.pixel_accuracy, **speed}
-        for name, iou in zip(self._classes, scores.class_iou, strict=True):
-            if not math.isnan(iou):  # a class that occurs nowhere has no score
-                metrics[f"val_iou.{name}"] = iou
-        self._run.log(step, metrics)
-        self._run.flush()
-
-        shown |= metrics
+            images = (step - self._lap_step) * self._settings.data.batch
+            speed = {"images_per_s": images / seconds, "data_wait": self._waited / seconds}
+        scores = evaluation.metrics("val_") if evaluation else {}
+        self._record(step, self._clock(), {**scores, **speed})
+        self.run.flush()
+        shown = {**self._newest, **scores, **speed}
         line = "  ".join(f"{key} {shown[key]:.4g}" for key in _SHOWN if key in shown)
-        log.info("step %d/%d  %s", step, self._steps, line)
-        self._lap_step, self._lap_start = step, self._clock()
-        return evaluation
+        log.info("step %d/%d  %s", step, self._settings.trainer.steps, line)
+        self._newest |= scores
+
+    def resume(self, step: int) -> None:
+        """Go on measuring time: what came between does not count as training."""
+        self._start_lap(step)
+
+    def _start_lap(self, step: int) -> None:
+        self._lap_step, self._lap_start, self._waited = step, time.perf_counter(), 0.0
+
+    def _fetch(self, taken: list[tuple[int, float, Metrics]]) -> None:
+        for last, moment, metrics in taken:
+            values = {key: np.asarray(value) for key, value in metrics.items()}
+            steps = len(values["loss"])
+            for number in range(steps):
+                step = last - steps + 1 + number
+                of_step = {key: float(value[number]) for key, value in values.items()}
+                self._guard(step, of_step["loss"])
+                self._record(step, moment, of_step)
+                self._newest |= of_step
+        taken.clear()
+
+    def _record(self, step: int, moment: float, metrics: Mapping[str, float]) -> None:
+        self.run.log(step, metrics, moment)
+        self._summaries.write(step, metrics)
+
+    def _guard(self, step: int, loss: float) -> None:
+        if math.isfinite(loss):
+            return
+        files = ", ".join(dict.fromkeys(self._files_of(step - 1)))
+        self.run.flush()
+        raise DivergedError(
+            f"The loss of step {step} is {loss}. Its images: {files}. The last good checkpoint: "
+            f"{self._last_good() or 'none yet'}. What helps: a smaller lr, optimizer.clip_norm=1, a longer "
+            "schedule.warmup_steps"
+            + (", trainer.precision=float32." if self._settings.trainer.precision != "float32" else ".")
+        )
+
+
+class _Bar:
+    """A bar at the foot of a terminal; nothing where the output is no terminal."""
+
+    def __init__(self, steps: int, first_step: int) -> None:
+        console = rich.console.Console(file=sys.stderr)
+        self._bar = rich.progress.Progress(
+            rich.progress.TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
+            rich.progress.BarColumn(),
+            rich.progress.TextColumn("{task.fields[news]}"),
+            rich.progress.TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=steps, completed=first_step, news="")
+
+    def start(self) -> None:
+        self._bar.start()
+
+    def show(self, step: int, newest: Mapping[str, float]) -> None:
+        news = "  ".join(f"{key} {newest[key]:.3f}" for key in ("loss", "val_miou") if key in newest)
+        self._bar.update(self._task, completed=step, news=news)
+
+    def stop(self) -> None:
+        self._bar.stop()

@@ -7,13 +7,13 @@ only at its end.
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, SupportsFloat
+from typing import Any
 
 import mlflow
 from mlflow.entities import LifecycleStage, Metric, RunStatus
@@ -34,33 +34,45 @@ _METRICS_PER_BATCH = 1000
 _PARAM_LENGTH = 6000
 
 
-class TrackedRun:
-    """An MLflow run being written. Calls return at once; what fails is raised by one of the next calls."""
+Record = tuple[int, float, Mapping[str, float]]
+"""The metrics of a step: its number, when it was taken in seconds of Unix time, and their values by name."""
 
-    def __init__(self, run_id: str, resumed: bool, log_every: int, clock: Callable[[], float]) -> None:
+Former = tuple[str, Sequence[Record]]
+
+
+class TrackedRun:
+    """An MLflow run being written. Calls return at once; what fails is raised by one of the next calls.
+
+    Metrics are sent together, when those of `log_every` steps wait.
+    """
+
+    def __init__(self, run_id: str, resumed: bool, log_every: int) -> None:
         self.run_id = run_id
         self._client = mlflow.MlflowClient()
         self._resumed = resumed
         self._log_every = log_every
-        self._clock = clock
-        self._waiting: list[tuple[int, int, Mapping[str, SupportsFloat]]] = []
+        self._waiting: list[Record] = []
+        self._under_way: list[tuple[Future[None], list[Record]]] = []
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._sending: list[Future[None]] = []
         self._already_logged: dict[str, int] = {}
 
-    def log(self, step: int, metrics: Mapping[str, SupportsFloat]) -> None:
-        """Record the metrics of a step, with this moment as their time.
-
-        The values may be tensors that are still being computed: they are read when they are sent.
-        """
-        self._waiting.append((step, int(self._clock() * 1000), metrics))
+    def log(self, step: int, metrics: Mapping[str, float], moment: float) -> None:
+        """Record the metrics of a step, which was taken at `moment`, in seconds of Unix time."""
+        self._waiting.append((step, moment, metrics))
         if len(self._waiting) >= self._log_every:
             self.flush()
 
     def flush(self) -> None:
         """Send the metrics that wait."""
         waiting, self._waiting = self._waiting, []
-        self._send(self._log_metrics, waiting)
+        self._under_way = [(sent, records) for sent, records in self._under_way if not sent.done()]
+        self._under_way.append((self._send(self._log_metrics, waiting), waiting))
+
+    def unrecorded(self) -> list[Record]:
+        """Metrics that MLflow has not confirmed: what a checkpoint keeps, for a process that is killed now."""
+        under_way = [record for sent, records in self._under_way if not sent.done() for record in records]
+        return under_way + self._waiting
 
     def log_params(self, params: Mapping[str, str]) -> None:
         """Record parameters. A resumed run keeps the value that it has; a tag tells another one."""
@@ -70,29 +82,40 @@ class TrackedRun:
         """Record a copy of a file, which has to stay as it is until the run ends."""
         self._send(self._client.log_artifact, self.run_id, str(path), folder)
 
+    def log_text(self, text: str, artifact: str) -> None:
+        """Record `text` as a file."""
+        self._send(self._client.log_text, self.run_id, text, artifact)
+
     def log_dict(self, content: Mapping[str, Any], artifact: str) -> None:
         """Record `content` as a YAML or JSON file."""
         self._send(self._client.log_dict, self.run_id, content, artifact)
 
-    def finish(self) -> None:
-        """Wait until MLflow has everything."""
+    def settle(self) -> None:
+        """Send what waits, and wait until MLflow has it."""
         if self._waiting:
             self.flush()
-        self._sender.shutdown(wait=True)
         for sent in self._sending:
             sent.result()
 
-    def _send(self, send: Callable[..., None], *args: object) -> None:
+    def finish(self) -> None:
+        """Wait until MLflow has everything; nothing can be recorded afterwards."""
+        try:
+            self.settle()
+        finally:
+            self._sender.shutdown(wait=True)
+
+    def _send(self, send: Callable[..., None], *args: object) -> Future[None]:
         for sent in self._sending:
             if sent.done():
                 sent.result()
         self._sending = [sent for sent in self._sending if not sent.done()]
         self._sending.append(self._sender.submit(send, *args))
+        return self._sending[-1]
 
-    def _log_metrics(self, waiting: list[tuple[int, int, Mapping[str, SupportsFloat]]]) -> None:
+    def _log_metrics(self, waiting: list[Record]) -> None:
         rows = [
-            Metric(key, float(value), timestamp, step)
-            for step, timestamp, metrics in waiting
+            Metric(key, value, int(moment * 1000), step)
+            for step, moment, metrics in waiting
             for key, value in metrics.items()
             if step > self._last_step(key)
         ]
@@ -121,22 +144,29 @@ class TrackedRun:
 
 @contextmanager
 def tracked_run(
-    settings: Settings, output_dir: Path, run_name: str | None, clock: Callable[[], float]
+    settings: Settings, output_dir: Path, run_name: str | None, former: Former = ("", ())
 ) -> Iterator[TrackedRun]:
     """The MLflow run that the environment or `output_dir` names, or a new one, with the settings as params.
+
+    Args:
+        former: what a checkpoint knows of the run before it: its id, which counts where `output_dir` has no word of
+            one, and metrics that MLflow may not have.
 
     It ends as FINISHED, as FAILED with an exception, and as KILLED when the training was preempted.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    active, resumed = _start(settings, output_dir / RUN_ID_FILE, run_name)
+    former_id, unrecorded = former
+    active, resumed = _start(settings, output_dir / RUN_ID_FILE, run_name, former_id)
     run_id = active.info.run_id
     (output_dir / RUN_ID_FILE).write_text(run_id)
     log.info("MLflow run %s in experiment %s.", run_id, active.info.experiment_id)
-    run = TrackedRun(run_id, resumed, settings.trainer.log_every, clock)
+    run = TrackedRun(run_id, resumed, settings.trainer.log_every)
     status = RunStatus.FAILED
     try:
         run.log_params(flat_params(asdict(settings)))
         run.log_dict(asdict(settings), "settings.yaml")
+        for step, moment, metrics in unrecorded:
+            run.log(step, metrics, moment)  # those that MLflow has are not repeated
         yield run
         run.finish()
         status = RunStatus.FINISHED
@@ -164,13 +194,16 @@ def flat_params(settings: Mapping[str, Any], prefix: str = "") -> dict[str, str]
     return params
 
 
-def _start(settings: Settings, run_id_file: Path, run_name: str | None) -> tuple[mlflow.ActiveRun, bool]:
+def _start(
+    settings: Settings, run_id_file: Path, run_name: str | None, former: str
+) -> tuple[mlflow.ActiveRun, bool]:
     start = partial(mlflow.start_run, log_system_metrics=settings.tracking.system_metrics)
     if os.environ.get("MLFLOW_RUN_ID"):
         return start(), True
     tags = {}
     if run_id_file.exists():
         former = run_id_file.read_text().strip()
+    if former:
         if _is_known(former):
             return start(run_id=former), True
         log.warning("MLflow does not know run %s of the former attempt; a new run takes over.", former)

@@ -7,71 +7,79 @@ from pathlib import Path
 import tensorflow as tf
 
 from unet.checkpoints import Checkpoints
-from unet.data_folder import read_dataset
-from unet.data_pipeline import training_batches
+from unet.data.dataset import read_dataset
+from unet.data.pipeline import Batch, TrainingStream
 from unet.devices import prepare_process
 from unet.errors import Preempted
-from unet.evaluation import compile_evaluation
-from unet.export import keep_results
+from unet.evaluation import Evaluator
+from unet.finish import finish
 from unet.losses import build_loss
 from unet.metrics import pixel_accuracy
-from unet.model import build_unet
 from unet.preemption import TerminationSignal
 from unet.progress import Progress
-from unet.schedules import build_optimizer, build_schedule
+from unet.replicas import Metrics, compile_steps, in_parts, replicas, sum_over_replicas
 from unet.settings import Settings
+from unet.state import new_state
 from unet.tracking import tracked_run
 
 
 def train(
     settings: Settings, output_dir: Path, run_name: str | None = None, clock: Callable[[], float] = time.time
 ) -> float:
-    """Train a U-Net, or go on from the newest checkpoint in `output_dir`.
+    """Train a network, or go on from the newest checkpoint in `output_dir`.
 
-    Returns the mean IoU of the exported model on the held-out images: MLflow's newest `val_miou`.
+    Returns the mean IoU of the exported model on the validation images, or, without any, on the test images.
 
     Raises:
-        DatasetError, SettingsError, CheckpointError: before the first step.
+        UnetError: settings, data or checkpoints do not fit, before the first step; the loss is no number any more.
         Preempted: SIGTERM came, and a checkpoint of the last step taken is written.
     """
-    prepare_process(settings.seed)
-    dataset, trainer = read_dataset(settings.data), settings.trainer
-    model = build_unet(settings.model, settings.data.channels, len(settings.data.classes))
-    loss_of = build_loss(settings.loss)
-    schedule = build_schedule(settings.schedule, settings.lr, trainer.steps)
-    optimizer = build_optimizer(settings.optimizer, schedule)
-    evaluate = compile_evaluation(model, dataset.holdout, settings.model.size_multiple)
-    checkpoints = Checkpoints(output_dir / "checkpoints", model, optimizer, trainer.keep_checkpoints)
+    strategy, trainer = prepare_process(settings), settings.trainer
+    dataset = read_dataset(settings.data)
+    stream = TrainingStream(dataset.training, settings.data, settings.loss, settings.seed)
+    loss_of = build_loss(settings.loss, len(settings.data.classes))
+    state = new_state(settings, strategy)  # model, average, optimizer, steps and scores so far
+    validate = Evaluator(state.averaged, dataset.validation, settings)
 
-    @tf.function(jit_compile=trainer.jit_compile)  # type: ignore[untyped-decorator]
-    def train_step(images: tf.Tensor, masks: tf.Tensor) -> dict[str, tf.Tensor]:
+    def gradients_of(batch: Batch) -> tuple[list[tf.Tensor], Metrics]:
         with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            loss = loss_of(masks, logits)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        metrics = {
-            "loss": loss,
-            "accuracy": pixel_accuracy(masks, logits),
-            "lr": schedule(optimizer.iterations),
-        }
-        optimizer.apply(gradients, model.trainable_variables)
-        return metrics
+            logits = state.model(batch.images, training=True)
+            masks, border = batch.seen(settings.model.margin)
+            loss = loss_of(masks, logits, border, sum_over_replicas)  # of the whole batch, on every device
+            scaled = state.optimizer.scale_loss(loss) / replicas()  # float16: small gradients survive
+        gradients = tape.gradient(scaled, state.model.trainable_variables)
+        return gradients, {"loss": loss, "accuracy": pixel_accuracy(masks, logits, sum_over_replicas)}
 
-    step = checkpoints.restore_newest()
-    batches = training_batches(dataset.training, settings.data, settings.seed, first_step=step)
-    with tracked_run(settings, output_dir, run_name, clock) as run, TerminationSignal() as termination:
-        progress = Progress(run, settings, first_step=step, clock=clock)
-        while step < trainer.steps:
-            metrics = train_step(*next(batches))
-            step += 1
-            progress.step_taken(step, metrics)
-            if termination.received or step % trainer.checkpoint_every == 0 or step == trainer.steps:
-                checkpoints.save(step)
-            if termination.received and step < trainer.steps:
-                raise Preempted(f"SIGTERM: step {step} of {trainer.steps} is saved in {output_dir}.")
-            if step % trainer.validate_every == 0 and step < trainer.steps:
-                progress.validate(step, evaluate)
+    def step(batch: Batch) -> Metrics:
+        gradients, metrics = in_parts(gradients_of, batch, trainer.accumulate)
+        return metrics | state.apply(gradients)
 
-        final = progress.validate(step, evaluate)
-        keep_results(run, model, dataset, final, checkpoints.files, settings, output_dir)
-    return final.scores.mean_iou
+    take_steps = compile_steps(step, state.follow, strategy, trainer)
+    checkpoints = Checkpoints(output_dir / "checkpoints", trainer, clock)
+    checkpoints.restore_newest(state)
+    now = state.notes
+    with (
+        tracked_run(settings, output_dir, run_name, former=(now.run_id, now.unrecorded)) as run,
+        TerminationSignal() as termination,
+        checkpoints,
+        Progress(run, settings, output_dir, now.step, stream.files_of, checkpoints.newest, clock) as progress,
+    ):
+        now.run_id = run.run_id
+        batches = progress.waiting_for(stream.batches(now.step, trainer.steps_per_call))
+        while now.step < trainer.steps and not state.has_stopped_early:
+            metrics = take_steps(next(batches))
+            now.step, now.score = now.step + trainer.steps_per_call, None
+            progress.taken(now.step, metrics)  # the device may still be at work
+
+            is_last, is_best = now.step >= trainer.steps, False
+            if now.step % trainer.validate_every == 0 or is_last:
+                evaluation = validate()
+                is_best = evaluation is not None and state.judge(evaluation.score(trainer.monitor))
+                progress.validated(now.step, evaluation)
+            if checkpoints.is_due(now.step) or is_best or is_last or termination.received:
+                progress.settle()  # a state that followed from a loss of nan is no checkpoint
+                checkpoints.save(state, run.unrecorded())
+            if termination.received and not is_last:
+                raise Preempted(f"SIGTERM: step {now.step} of {trainer.steps} is saved in {output_dir}.")
+        checkpoints.settle()
+        return finish(state, dataset, checkpoints, run, output_dir)

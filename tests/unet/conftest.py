@@ -43,7 +43,7 @@ def make_settings(folder: Path) -> Settings:
         lr=1e-2,
         model=ModelSettings(filters=4, depth=2, dropout=0.2),
         data=DataSettings(
-            folder=str(folder), classes=["dark", "bright"], train="0-3", holdout="4-5", crop=16, batch=4
+            folder=str(folder), classes=["dark", "bright"], train="0-3", validation="4-5", crop=16, batch=4
         ),
         schedule=ScheduleSettings(name="cosine", warmup_steps=2),
         trainer=TrainerSettings(steps=8, validate_every=4, checkpoint_every=2, log_every=3),

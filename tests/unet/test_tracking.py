@@ -14,7 +14,6 @@ import mlflow
 import pytest
 from mlflow.exceptions import MlflowException
 
-from tests.unet.conftest import SteppingClock
 from unet.errors import Preempted
 from unet.settings import Settings
 from unet.tracking import RUN_ID_FILE, TrackedRun, flat_params, tracked_run
@@ -22,7 +21,7 @@ from unet.tracking import RUN_ID_FILE, TrackedRun, flat_params, tracked_run
 
 @contextmanager
 def opened(settings: Settings, output_dir: Path) -> Iterator[TrackedRun]:
-    with tracked_run(settings, output_dir, None, SteppingClock()) as run:
+    with tracked_run(settings, output_dir, None) as run:
         yield run
 
 
@@ -56,7 +55,7 @@ def test_metrics_carry_their_step_and_the_time_at_which_they_were_measured(
 ) -> None:
     with opened(settings, tmp_path) as run:
         for step in range(1, 8):
-            run.log(step, {"loss": 1 / step})
+            run.log(step, {"loss": 1 / step}, 1_000_000 + step)
     history = mlflow.MlflowClient().get_metric_history(run.run_id, "loss")
     assert [(m.step, m.value, m.timestamp) for m in history] == [
         (step, 1 / step, 1_000_000_000 + 1000 * step) for step in range(1, 8)
@@ -76,14 +75,14 @@ def test_logging_does_not_wait_for_a_slow_server(
     with opened(settings, tmp_path) as run:
         monkeypatch.setattr(mlflow.MlflowClient, "log_batch", slow)
         for step in range(1, 100):
-            run.log(step, {"loss": 0.5})
+            run.log(step, {"loss": 0.5}, 1_000_000 + step)
         server_answers.set()  # not reached if one of the calls above had waited
     assert len(mlflow.MlflowClient().get_metric_history(run.run_id, "loss")) == 99
 
 
 def test_a_record_that_mlflow_refuses_is_an_error(settings: Settings, tmp_path: Path, tracking: str) -> None:
     with pytest.raises(MlflowException), opened(settings, tmp_path) as run:
-        run.log(1, {"not a name that MLflow takes: ?!": 1.0})
+        run.log(1, {"not a name that MLflow takes: ?!": 1.0}, 1_000_000 + 1)
     assert mlflow.get_run((tmp_path / RUN_ID_FILE).read_text()).info.status == "FAILED"
 
 
@@ -141,7 +140,7 @@ def test_without_a_word_from_the_environment_the_settings_name_the_experiment(
 
 def test_preemption_is_told_apart_from_failure(settings: Settings, tmp_path: Path, tracking: str) -> None:
     with pytest.raises(Preempted), opened(settings, tmp_path) as run:
-        run.log(1, {"loss": 1.0})
+        run.log(1, {"loss": 1.0}, 1_000_000 + 1)
         raise Preempted("SIGTERM")
     assert mlflow.get_run(run.run_id).info.status == "KILLED"
     assert mlflow.get_run(run.run_id).data.metrics["loss"] == 1.0

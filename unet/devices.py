@@ -1,0 +1,63 @@
+"""The process that a training runs in, made ready, and the devices that it computes on."""
+
+import logging
+
+import keras
+import tensorflow as tf
+
+from unet.errors import SettingsError
+from unet.settings import Settings
+
+log = logging.getLogger(__name__)
+
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def prepare_process(settings: Settings) -> tf.distribute.Strategy:
+    """Let go of an earlier training of this process, seed everything random, and say which devices compute.
+
+    Raises:
+        SettingsError: Keras computes with something else than TensorFlow.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise SettingsError(
+            f"Keras computes with {keras.backend.backend()}, and this training needs TensorFlow: "
+            "set KERAS_BACKEND=tensorflow."
+        )
+    _set_up_devices(settings.trainer.deterministic)
+    keras.utils.clear_session()
+    keras.utils.disable_interactive_logging()  # no progress bars in log files
+    keras.utils.set_random_seed(settings.seed)
+    keras.mixed_precision.set_global_policy(_POLICIES[settings.trainer.precision])
+    return _strategy(settings.trainer.devices)
+
+
+def _set_up_devices(deterministic: bool) -> None:
+    gpus = tf.config.list_physical_devices("GPU")
+    if deterministic and gpus:
+        tf.config.experimental.enable_op_determinism()
+    try:
+        for gpu in gpus:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        if not gpus:
+            # Operations one after the other, each on all cores: on a CPU as fast or faster than several side by
+            # side, and the sums inside them then come in the same order in every process: the same bits.
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError:
+        # TensorFlow has already started in this process: what it started with stays.
+        if not gpus and tf.config.threading.get_inter_op_parallelism_threads() != 1:
+            log.warning(
+                "TensorFlow was at work in this process before the training: the last digits may differ from one "
+                "process to the next."
+            )
+
+
+def _strategy(devices: str) -> tf.distribute.Strategy:
+    if devices == "one":
+        return tf.distribute.get_strategy()
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    if len(found) == 1:
+        log.info("trainer.devices=all: there is one device, %s.", found[0].name)
+        return tf.distribute.get_strategy()
+    log.info("Each batch is split over %d devices: %s.", len(found), ", ".join(d.name for d in found))
+    return tf.distribute.MirroredStrategy([device.name for device in found])

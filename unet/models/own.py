@@ -1,0 +1,59 @@
+"""Networks of other people's modules."""
+
+import importlib
+
+import keras
+
+from unet.errors import SettingsError
+from unet.settings import ModelSettings
+
+Shape = tuple[int | None, ...]
+
+
+def build_own(settings: ModelSettings, channels: int, classes: int) -> keras.Model:
+    """What the function `module:function` builds, held against what the training expects.
+
+    Raises:
+        SettingsError: it cannot be imported, or does not give such a network.
+    """
+    said = f"model.name is {settings.name!r}"
+    module_name, _, name = settings.name.partition(":")
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except ImportError as error:
+        raise SettingsError(
+            f"{said}, but {module_name} cannot be imported ({error}); it has to lie beside train.py, or be installed."
+        ) from error
+    except AttributeError:
+        raise SettingsError(f"{said}, but {module_name} has no {name}.") from None
+    model = function(settings, channels, classes)
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise SettingsError(
+            f"{said}, which gave a {type(model).__name__}; it has to return a keras.Model that is made from a "
+            "keras.Input, as keras.Model(inputs, logits)."
+        )
+    takes, gives = _shapes(model.inputs), _shapes(model.outputs)
+    images, logits = (None, None, None, channels), (None, None, None, classes)
+    if takes != [images] or gives != [logits]:
+        raise SettingsError(
+            f"{said}, whose model takes {_said(takes)} and gives {_said(gives)}; it has to take {_said([images])}, "
+            f"images of any size, and give {_said([logits])}, a logit for each class and pixel."
+        )
+    if isinstance(model.layers[-1], keras.layers.Softmax):
+        raise SettingsError(
+            f"{said}, whose model ends with a softmax; leave it out: the training needs the logits."
+        )
+    if model.output.dtype == "float32":
+        return model
+    output = keras.layers.Activation("linear", dtype="float32", name="float32_logits")(model.output)
+    return keras.Model(model.input, output, name=model.name)
+
+
+def _shapes(tensors: list[keras.KerasTensor]) -> list[Shape]:
+    return [tuple(tensor.shape) for tensor in tensors]
+
+
+def _said(shapes: list[Shape]) -> str:
+    return " and ".join(
+        "[" + ", ".join("any" if size is None else str(size) for size in shape) + "]" for shape in shapes
+    )
