@@ -43,7 +43,7 @@ def kill_in_write(number: int) -> None:
     """When a checkpoint's bytes are on their way to the disk, before it has its name."""
     fsync, calls = os.fsync, []
 
-    def fsync_and(handle: int) -> None:
+    def fsync_and(handle: Any) -> None:
         calls.append(handle)
         if len(calls) == 2 * number - 1:  # each checkpoint: its file, then its directory
             os.ftruncate(handle, os.fstat(handle).st_size // 2)

@@ -198,7 +198,7 @@ def _warn(source: Source, table: Table, settings: DataSettings) -> None:
     brightest = int((table["brightest"] * scale).max(initial=0))
     if brightest > white:
         log.warning(
-            "Pixels reach %d, above data.max_value=%g: they become brighter than white.", brightest, white
+            "Pixels reach %d, above data.max_value=%g: they are taken for white.", brightest, white
         )
     elif deep and settings.max_value is None and 0 < brightest < 16384:
         log.warning(
