@@ -8,9 +8,10 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 import numpy as np
 import rich.console
@@ -54,7 +55,7 @@ class Progress:
         self._group: list[tuple[int, float, Metrics]] = []  # steps under way, in the order they were taken
         self._older: list[tuple[int, float, Metrics]] = []  # the group before: done by now, or nearly
         self._newest: dict[str, float] = {}
-        self._start_lap(first_step)
+        self._lap: _Lap | None = None
 
     def __enter__(self) -> "Progress":
         self._bar.start()
@@ -71,7 +72,8 @@ class Progress:
         while True:
             started = time.perf_counter()
             batch = next(batches)
-            self._waited += time.perf_counter() - started
+            if self._lap:
+                self._lap.waited += time.perf_counter() - started
             yield batch
 
     def taken(self, step: int, metrics: Metrics) -> None:
@@ -80,6 +82,8 @@ class Progress:
         Args:
             metrics: float32 [steps] each, of the steps that one call has taken.
         """
+        # From after a step, not before it: the first one compiles, and others come after a validation.
+        self._lap = self._lap or _Lap(step, time.perf_counter())
         self._group.append((step, self._clock(), metrics))
         self._bar.show(step, self._newest)
         self._summaries.profile(step)
@@ -96,11 +100,8 @@ class Progress:
     def validated(self, step: int, evaluation: Evaluation | None) -> None:
         """Record the scores of a validation, if there was one, and say how the training stands."""
         self.settle()
-        seconds = time.perf_counter() - self._lap_start
-        speed: dict[str, float] = {}
-        if step > self._lap_step and seconds > 0:
-            images = (step - self._lap_step) * self._settings.data.batch
-            speed = {"images_per_s": images / seconds, "data_wait": self._waited / seconds}
+        speed = self._lap.speed(step, self._settings.data.batch) if self._lap else {}
+        self._lap = None
         scores = evaluation.metrics("val_") if evaluation else {}
         self._record(step, self._clock(), {**scores, **speed})
         self.run.flush()
@@ -108,13 +109,6 @@ class Progress:
         line = "  ".join(f"{key} {shown[key]:.4g}" for key in _SHOWN if key in shown)
         log.info("step %d/%d  %s", step, self._settings.trainer.steps, line)
         self._newest |= scores
-
-    def resume(self, step: int) -> None:
-        """Go on measuring time: what came between does not count as training."""
-        self._start_lap(step)
-
-    def _start_lap(self, step: int) -> None:
-        self._lap_step, self._lap_start, self._waited = step, time.perf_counter(), 0.0
 
     def _fetch(self, taken: list[tuple[int, float, Metrics]]) -> None:
         for last, moment, metrics in taken:
@@ -145,28 +139,58 @@ class Progress:
         )
 
 
+@dataclass
+class _Lap:
+    """The time between two validations in which nothing but training is done."""
+
+    first_step: int
+    started: float
+    waited: float = 0.0
+    """Seconds of it in which the training waited for data."""
+
+    def speed(self, step: int, batch: int) -> dict[str, float]:
+        """Images per second, and the share of the time that was spent waiting for data; nothing for no step."""
+        seconds = time.perf_counter() - self.started
+        if step == self.first_step or seconds <= 0:
+            return {}
+        images = (step - self.first_step) * batch
+        return {"images_per_s": images / seconds, "data_wait": self.waited / seconds}
+
+
 class _Bar:
-    """A bar at the foot of a terminal; nothing where the output is no terminal."""
+    """A bar at the foot of a terminal, with the log above it; nothing where the output is no terminal."""
 
     def __init__(self, steps: int, first_step: int) -> None:
-        console = rich.console.Console(file=sys.stderr)
+        self._console = rich.console.Console(file=sys.stderr)
         self._bar = rich.progress.Progress(
             rich.progress.TextColumn("step {task.completed:,.0f}/{task.total:,.0f}"),
-            rich.progress.BarColumn(),
+            rich.progress.BarColumn(bar_width=None),
             rich.progress.TextColumn("{task.fields[news]}"),
             rich.progress.TimeRemainingColumn(),
-            console=console,
+            console=self._console,
             transient=True,
-            disable=not console.is_terminal,
+            disable=not self._console.is_terminal,
         )
         self._task = self._bar.add_task("", total=steps, completed=first_step, news="")
+        self._moved: list[tuple[logging.StreamHandler[TextIO], TextIO]] = []
 
     def start(self) -> None:
+        streams = (sys.stdout, sys.stderr)
         self._bar.start()
+        if not self._console.is_terminal:
+            return
+        # The bar has put streams of its own in their place, which write above it; handlers still hold the old ones.
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream in streams:
+                self._moved.append((handler, handler.stream))
+                handler.setStream(sys.stdout)
 
     def show(self, step: int, newest: Mapping[str, float]) -> None:
         news = "  ".join(f"{key} {newest[key]:.3f}" for key in ("loss", "val_miou") if key in newest)
         self._bar.update(self._task, completed=step, news=news)
 
     def stop(self) -> None:
+        for handler, stream in self._moved:
+            handler.setStream(stream)
+        self._moved.clear()
         self._bar.stop()

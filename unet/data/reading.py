@@ -197,9 +197,7 @@ def _warn(source: Source, table: Table, settings: DataSettings) -> None:
     scale = np.where(table["bytes"] == 1, 257 if deep else 1, 1)
     brightest = int((table["brightest"] * scale).max(initial=0))
     if brightest > white:
-        log.warning(
-            "Pixels reach %d, above data.max_value=%g: they are taken for white.", brightest, white
-        )
+        log.warning("Pixels reach %d, above data.max_value=%g: they are taken for white.", brightest, white)
     elif deep and settings.max_value is None and 0 < brightest < 16384:
         log.warning(
             "The images have 16 bit, but their brightest pixel is %d, so that a model sees them nearly black; "

@@ -419,7 +419,7 @@ DOUBTFUL: dict[str, tuple[Change, dict[str, Any], str]] = {
         {"train": "1", "validation": ""},
         "their brightest pixel is 4095",
     ),
-    "brighter than white": (
+    "taken for white": (
         lambda root: None,
         {"max_value": 100},
         "above data.max_value=100",
