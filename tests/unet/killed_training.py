@@ -43,12 +43,12 @@ def kill_in_write(number: int) -> None:
     """When a checkpoint's bytes are on their way to the disk, before it has its name."""
     fsync, calls = os.fsync, []
 
-    def fsync_and(handle: Any) -> None:
-        calls.append(handle)
+    def fsync_and(fd: Any) -> None:
+        calls.append(fd)
         if len(calls) == 2 * number - 1:  # each checkpoint: its file, then its directory
-            os.ftruncate(handle, os.fstat(handle).st_size // 2)
+            os.ftruncate(fd, os.fstat(fd).st_size // 2)
             kill()
-        fsync(handle)
+        fsync(fd)
 
     os.fsync = fsync_and
 
