@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,25 +11,16 @@ import mlflow
 import numpy as np
 import pytest
 
+from tests.unet import processes
 from tests.unet.conftest import make_folder
 from unet.tracking import RUN_ID_FILE
 
-ROOT = Path(__file__).parents[2]
 KEYS = ("loss", "accuracy", "grad_norm", "lr", "val_miou", "val_dice", "val_accuracy")
 
 
 def run(data: Path, output: Path, store: str, **kill: float) -> int:
     """The exit status of a training in a process of its own."""
-    wanted = {"data": str(data), "output": str(output), **kill}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.unet.killed_training", json.dumps(wanted)],
-        cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_EXPERIMENT_NAME": "tests"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = processes.run("killed_training", {"data": str(data), "output": str(output), **kill}, store)
     assert done.returncode in (0, -signal.SIGKILL), done.stdout + done.stderr
     return done.returncode
 

@@ -7,10 +7,6 @@ small second moments, let grow to some 1e-4 over the 24 steps here; a wrong weig
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +14,14 @@ import mlflow
 import numpy as np
 import pytest
 
+from tests.unet import processes
 from tests.unet.conftest import make_folder
 from unet.tracking import RUN_ID_FILE
-
-ROOT = Path(__file__).parents[2]
 
 
 def train_on(devices: int, output: Path, store: str, **wanted: Any) -> dict[str, list[float]]:
     wanted |= {"devices": devices, "output": str(output)}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.unet.replicated_training", json.dumps(wanted)],
-        cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_EXPERIMENT_NAME": "tests"},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
+    done = processes.run("replicated_training", wanted, store)
     assert done.returncode == 0, done.stdout + done.stderr
     client, run_id = mlflow.MlflowClient(store), (output / RUN_ID_FILE).read_text()
     return {

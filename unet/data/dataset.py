@@ -1,7 +1,5 @@
 """The one way to images and masks: by settings, whatever they come from."""
 
-import importlib
-
 from unet.data.cache import Room
 from unet.data.examples import Dataset
 from unet.data.files import join, read_bytes
@@ -10,6 +8,7 @@ from unet.data.reading import Decoded, Subset, decode_all
 from unet.data.source import Source
 from unet.data.split import ReadList, Split, numbers_of, split
 from unet.errors import DatasetError, SettingsError
+from unet.own import own_function
 from unet.settings import DataSettings
 
 
@@ -98,17 +97,7 @@ def _too_small(decoded: Decoded, parts: Split, settings: DataSettings) -> list[s
 
 def _own(settings: DataSettings) -> Dataset:
     """A function of somebody else's module."""
-    module_name, _, name = settings.name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except ImportError as error:
-        raise SettingsError(
-            f"data.name is {settings.name!r}, but {module_name} cannot be imported ({error}); it has to lie beside "
-            "train.py, or be installed."
-        ) from error
-    except AttributeError:
-        raise SettingsError(f"data.name is {settings.name!r}, but {module_name} has no {name}.") from None
-    dataset = function(settings)
+    dataset = own_function("data.name", settings.name)(settings)
     if not isinstance(dataset, Dataset):
         raise SettingsError(
             f"data.name is {settings.name!r}, which gave a {type(dataset).__name__}; it has to return a "

@@ -1,10 +1,9 @@
 """Networks of other people's modules."""
 
-import importlib
-
 import keras
 
 from unet.errors import SettingsError
+from unet.own import own_function
 from unet.settings import ModelSettings
 
 Shape = tuple[int | None, ...]
@@ -17,16 +16,7 @@ def build_own(settings: ModelSettings, channels: int, classes: int) -> keras.Mod
         SettingsError: it cannot be imported, or does not give such a network.
     """
     said = f"model.name is {settings.name!r}"
-    module_name, _, name = settings.name.partition(":")
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except ImportError as error:
-        raise SettingsError(
-            f"{said}, but {module_name} cannot be imported ({error}); it has to lie beside train.py, or be installed."
-        ) from error
-    except AttributeError:
-        raise SettingsError(f"{said}, but {module_name} has no {name}.") from None
-    model = function(settings, channels, classes)
+    model = own_function("model.name", settings.name)(settings, channels, classes)
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise SettingsError(
             f"{said}, which gave a {type(model).__name__}; it has to return a keras.Model that is made from a "
