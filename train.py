@@ -3,17 +3,24 @@
 `python train.py --help` shows every setting; docs/training.md explains them.
 """
 
+import logging
 import os
+import sys
 from pathlib import Path
 from typing import cast
 
 import hydra
+from hydra.conf import HydraConf
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import to_absolute_path
 from omegaconf import DictConfig, OmegaConf
 
+from unet.errors import UnetError
 from unet.settings import Settings
+
+log = logging.getLogger(__name__)
 
 # Names and types of all settings: any other name or type is refused before anything starts.
 ConfigStore.instance().store(name="settings", node=Settings)
@@ -22,10 +29,21 @@ ConfigStore.instance().store(name="settings", node=Settings)
 @hydra.main(version_base="1.3", config_path="conf", config_name="config")
 def main(config: DictConfig) -> float:
     """Train, and return the held-out mean IoU, for a sweeper to make large."""
+    job = HydraConfig.get()
+    try:
+        return _train(config, job)
+    except UnetError as error:
+        # A sweep wants the error itself; a person at a terminal wants what it says, without the lines of code.
+        if job.mode is not RunMode.RUN or os.environ.get("HYDRA_FULL_ERROR"):
+            raise
+        log.error("%s", error)
+        sys.exit(1)
+
+
+def _train(config: DictConfig, job: HydraConf) -> float:
     settings = cast(Settings, OmegaConf.to_object(config))
     if "://" not in settings.data.folder:
         settings.data.folder = to_absolute_path(settings.data.folder)
-    job = HydraConfig.get()
 
     # Late, because TensorFlow takes seconds to import: `--help` or a mistyped setting need not wait for it.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

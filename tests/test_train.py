@@ -103,6 +103,24 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_field(override: str) ->
         settings_of(override)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["data.crop=100"], "data.crop is 100; it has to be a multiple of 16"),
+        (["data.folder=nowhere"], "there is no folder"),
+    ],
+)
+def test_a_mistake_is_one_message_without_lines_of_code(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    process = start([*arguments, f"hydra.run.dir={tmp_path / 'output'}"], tmp_path)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert said in output
+    assert "Traceback" not in output
+    assert said in (tmp_path / "output" / "train.log").read_text()
+
+
 def test_help_loads_neither_tensorflow_nor_mlflow() -> None:
     script = (
         "import runpy, sys; sys.argv = ['train.py', '--help']\n"
