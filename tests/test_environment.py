@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 from hydra_gce.cargo import uv
 from hydra_gce.cargo.environment import Resolution, resolve
@@ -122,7 +123,7 @@ def test_uv_lock_is_taken_with_its_extras(root: Path, index: Path) -> None:
         '[project]\nname = "p"\nversion = "1"\nrequires-python = ">=3.10"\ndependencies = []\n'
         '[project.optional-dependencies]\ntrain = ["kit>=2"]\n'
     )
-    subprocess.run(["uv", "lock", "-q"], cwd=root, check=True)
+    subprocess.run([find_uv_bin(), "lock", "-q"], cwd=root, check=True)
     assert packages(resolved(root)) == NEEDS
     with_extra = resolved(root, extras=["train"])
     assert with_extra.source == "uv.lock"

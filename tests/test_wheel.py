@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from uv import find_uv_bin
 
 import hydra_gce
 from hydra_gce.cargo import wheel
@@ -61,7 +62,7 @@ def test_it_is_a_wheel_that_installers_accept(tmp_path: Path) -> None:
     built = wheel.build(tmp_path / "cache")
     named = tmp_path / f"hydra_gce_launcher-{hydra_gce.__version__}-py3-none-any.whl"
     named.write_bytes(built.path.read_bytes())
-    install = ["uv", "pip", "install", "-q", "--no-deps", "--offline", "--python", sys.executable]
+    install = [find_uv_bin(), "pip", "install", "-q", "--no-deps", "--offline", "--python", sys.executable]
     subprocess.run([*install, "--target", str(tmp_path / "target"), str(named)], check=True)
     assert (tmp_path / "target" / "hydra_gce" / "__init__.py").exists()
 
