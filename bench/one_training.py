@@ -29,7 +29,7 @@ from unet.settings import (
     TrainerSettings,
 )
 
-LAPS = 5
+LAPS = 3
 """Measured after the first, in which TensorFlow compiles."""
 
 
