@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import hydra
 from hydra.conf import HydraConf
@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from unet.errors import UnetError
 from unet.settings import Settings
+from unet.settings.names import refuse_unknown_names
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,8 @@ def main(config: DictConfig) -> float:
 
 
 def _train(config: DictConfig, job: HydraConf) -> float:
+    # Hydra's `+name=value` adds names that nothing reads.
+    refuse_unknown_names(cast(dict[str, Any], OmegaConf.to_container(config)), Settings)
     settings = cast(Settings, OmegaConf.to_object(config))
     if "://" not in settings.data.folder:
         settings.data.folder = to_absolute_path(settings.data.folder)

@@ -108,6 +108,7 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_field(override: str) ->
     [
         (["data.crop=100"], "data.crop is 100; it has to be a multiple of 16"),
         (["data.folder=nowhere"], "there is no folder"),
+        (["+data.flip=true"], "there is no setting data.flip (is data.augment.flip meant?)"),
     ],
 )
 def test_a_mistake_is_one_message_without_lines_of_code(

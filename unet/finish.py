@@ -56,5 +56,6 @@ def finish(
         checkpoint=[checkpoints.path(state.notes.step)],
         output_dir=output_dir,
     )
+    log.info("Model, scores and pictures are in %s.", output_dir)
     kept = validation or test
     return kept.scores.mean_iou if kept else math.nan

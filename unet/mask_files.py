@@ -79,7 +79,7 @@ class MaskFiles:
         except tf.errors.OpError as error:
             raise MaskError(f"{mask} cannot be looked for ({error.message}).") from error
         if stamp != self._stamp:
-            by = "by another model, or with other settings," if stamp else "by something else than predict.py"
+            by = "by another model, or with other settings" if stamp else "by something else than predict.py"
             raise MaskError(f"{mask} was made {by}: give another --into, or --overwrite.")
         return others_there
 

@@ -66,7 +66,9 @@ def find_sources(places: Sequence[str], into: str) -> list[Source]:
         except OSError as error:
             raise PredictionError(f"{place} cannot be looked at ({error}).") from error
         if not sources:
-            raise PredictionError(f"{place} has no image below it: no file ends in {', '.join(ENDINGS)}.")
+            raise PredictionError(
+                f"{place} has no image below it, beside what lies in {into}: no file ends in {', '.join(ENDINGS)}."
+            )
         for source in sources:
             other = found.setdefault(source.name, source)
             if other.path != source.path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from unet.settings import (
     TrackingSettings,
     TrainerSettings,
 )
+from unet.settings.names import refuse_unknown_names
 
 
 def unvalidated() -> DataSettings:
@@ -138,6 +140,25 @@ def test_the_message_says_what_to_give_instead() -> None:
 
 def test_the_defaults_make_sense() -> None:
     assert Settings().model.size_multiple == 16
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"learning_rate": 1}, "there is no setting learning_rate"),
+        ({"optimizer": {"lr": 1}}, r"optimizer\.lr \(is lr meant\?\)"),
+        ({"data": {"rotate": 1}}, r"data\.rotate \(is data\.augment\.rotate meant\?\)"),
+        ({"trainer": {"step": 1}}, r"trainer\.step \(is trainer\.steps"),
+        ({"lr": 1, "a": 2, "b": 3}, "there is no setting a; there is no setting b"),
+    ],
+)
+def test_a_name_that_no_setting_has_is_refused_with_what_was_meant(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        refuse_unknown_names(given, Settings)
+
+
+def test_the_names_of_all_settings_are_known() -> None:
+    refuse_unknown_names(asdict(Settings()), Settings)
 
 
 def test_the_papers_network_loses_the_papers_margin() -> None:

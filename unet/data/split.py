@@ -5,6 +5,7 @@ seed of the training has no part in it.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +15,11 @@ from unet.data.images import ENDINGS
 from unet.data.source import listing
 from unet.settings import DataSettings
 
+log = logging.getLogger(__name__)
+
 _RANGE = re.compile(r"(\d+)-(\d+)")
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+_FRACTION = re.compile(r"0?\.\d+")
 
 ReadList = Callable[[str], str]
 """The text of a list file. Raises OSError with the reason."""
@@ -133,10 +137,30 @@ def _select(
             continue
         found = _matching(names, by_stack, term)
         if not found:
-            hint = "; * selects all" if _RANGE.fullmatch(term) else ""
+            hint = _hint(names, term)
             problems.append(f"{label}: {term!r} selects no image; there are {listing(names) or 'none'}{hint}")
+        elif beyond := _beyond(found, term):
+            log.warning("%s: %s goes beyond the images: the last of them is %s.", label, term, beyond)
         chosen |= found
     return [name for name in names if name in chosen]
+
+
+def _hint(names: Sequence[str], term: str) -> str:
+    """What was probably meant by a term that selects nothing."""
+    bare = _without_ending(term)
+    if bare != term and _matching(names, {}, bare):
+        return f"; names are without ending: {bare}"
+    if _FRACTION.fullmatch(term):
+        return f"; a share is written as {100 * float(term):g}%"
+    return "; * selects all" if _RANGE.fullmatch(term) else ""
+
+
+def _beyond(found: set[str], term: str) -> int | None:
+    """The last number of a range's images, if the range ends after it."""
+    if not (numbers := _RANGE.fullmatch(term)):
+        return None
+    last = max((int(head) for name in found if (head := name.split("/")[0]).isdecimal()), default=None)
+    return last if last is not None and last < int(numbers[2]) else None
 
 
 def _matching(names: Sequence[str], by_stack: dict[str, list[str]], term: str) -> set[str]:

@@ -1,10 +1,14 @@
 """Networks of other people's modules."""
 
+import logging
+
 import keras
 
 from unet.errors import SettingsError
 from unet.own import own_function
 from unet.settings import ModelSettings
+
+log = logging.getLogger(__name__)
 
 Shape = tuple[int | None, ...]
 
@@ -33,10 +37,28 @@ def build_own(settings: ModelSettings, channels: int, classes: int) -> keras.Mod
         raise SettingsError(
             f"{said}, whose model ends with a softmax; leave it out: the training needs the logits."
         )
+    size = settings.size_multiple * -(-64 // settings.size_multiple) + settings.size_remainder
+    wanted = size - 2 * settings.margin
+    if (seen := tuple(model.compute_output_shape((1, size, size, channels)))[1:3]) != (wanted, wanted):
+        raise SettingsError(
+            f"{said}, whose model gives {seen[0]}x{seen[1]} logits for an image of {size}x{size}; it has to give "
+            f"{wanted}x{wanted}. padding='same' keeps the size of a convolution."
+        )
+    if own := sorted({type(layer).__name__ for layer in model.layers if not _is_of_keras(layer)}):
+        log.warning(
+            "%s has layers of its own (%s): its model.keras can be loaded only where they are imported and registered "
+            "with Keras, so neither predict.py nor a server of MLflow can.",
+            settings.name,
+            ", ".join(own),
+        )
     if model.output.dtype == "float32":
         return model
     output = keras.layers.Activation("linear", dtype="float32", name="float32_logits")(model.output)
     return keras.Model(model.input, output, name=model.name)
+
+
+def _is_of_keras(layer: keras.Layer) -> bool:
+    return type(layer).__module__.partition(".")[0] == "keras"
 
 
 def _shapes(tensors: list[keras.KerasTensor]) -> list[Shape]:

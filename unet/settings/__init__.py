@@ -57,11 +57,12 @@ class Settings:
     def _check_sizes(self) -> None:
         model, crop, margin = self.model, self.data.crop, 2 * self.model.margin
         least = f"above {margin}, and " if margin else ""
+        more = f" and {model.size_remainder} more" if model.size_remainder else ""
         check(
             crop > margin and crop % model.size_multiple == model.size_remainder,
             "data.crop",
             crop,
-            f"{least}a multiple of {model.size_multiple}{f' and {model.size_remainder}' if margin else ''} with "
+            f"{least}a multiple of {model.size_multiple}{more} with "
             f"model.depth={model.depth}, model.stem={model.stem}, model.padding={model.padding}",
         )
         check(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import settings as example_settings
 from hypothesis import strategies as st
@@ -103,3 +104,24 @@ def test_lists_are_looked_for_in_the_folder_and_where_they_say(
     dataset = read_dataset(replace(settings, train="@train.txt", validation=f"@{tmp_path}/held.txt"))
     assert tuple(dataset.training.names) == ("0", "1")
     assert tuple(dataset.validation.names) == ("5",)
+
+
+def test_a_range_that_goes_beyond_the_images_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    assert divided(names_of(6), train="0-30").training == names_of(6)
+    assert "data.train: 0-30 goes beyond the images: the last of them is 5" in caplog.text
+    caplog.clear()
+    divided(names_of(6), train="0-5")
+    assert not caplog.records
+
+
+@pytest.mark.parametrize(
+    ("selection", "meant"),
+    [
+        ("0.2", "a share is written as 20%"),
+        (".25", "a share is written as 25%"),
+        ("1.png", "without ending: 1"),
+    ],
+)
+def test_what_was_probably_meant_is_said(selection: str, meant: str) -> None:
+    (problem,) = divided(names_of(6), validation=selection).problems
+    assert meant in problem

@@ -32,6 +32,18 @@ def of_probabilities(settings, channels, classes):
     images = keras.Input((None, None, channels))
     return keras.Model(images, keras.layers.Softmax()(keras.layers.Conv2D(classes, 1)(images)))
 
+def without_padding(settings, channels, classes):
+    images = keras.Input((None, None, channels))
+    return keras.Model(images, keras.layers.Conv2D(classes, 3)(images))
+
+class Odd(keras.layers.Layer):
+    def call(self, x):
+        return x + 1
+
+def of_an_odd_layer(settings, channels, classes):
+    images = keras.Input((None, None, channels))
+    return keras.Model(images, keras.layers.Conv2D(classes, 1)(Odd()(images)))
+
 def of_a_layer(settings, channels, classes):
     return keras.layers.Conv2D(classes, 1)
 """
@@ -80,3 +92,13 @@ def test_sizes_are_a_multiple_of_what_the_settings_say() -> None:
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=r"model\.name .* or module:function"):
         ModelSettings(name=name)
+
+
+def test_logits_of_another_size_than_the_image_are_refused() -> None:
+    with pytest.raises(SettingsError, match="gives 62x62 logits for an image of 64x64; it has to give 64x64"):
+        build_model(ModelSettings(name="my_networks:without_padding", depth=0), 1, 2)
+
+
+def test_a_layer_of_ones_own_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    build_model(ModelSettings(name="my_networks:of_an_odd_layer", depth=0), 1, 2)
+    assert "layers of its own (Odd)" in caplog.text
