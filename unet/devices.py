@@ -27,9 +27,15 @@ def prepare_process(settings: Settings) -> tf.distribute.Strategy:
     _set_up_devices(settings.trainer.deterministic)
     keras.utils.clear_session()
     keras.utils.disable_interactive_logging()  # no progress bars in log files
+    tf.get_logger().addFilter(_is_no_retracing)  # once: the same filter is not added twice
     keras.utils.set_random_seed(settings.seed)
     keras.mixed_precision.set_global_policy(_POLICIES[settings.trainer.precision])
     return _strategy(settings.trainer.devices)
+
+
+def _is_no_retracing(record: logging.LogRecord) -> bool:
+    """Each training compiles functions of its own; TensorFlow takes those of several for one that is compiled anew."""
+    return "triggered tf.function retracing" not in str(record.msg)
 
 
 def _set_up_devices(deterministic: bool) -> None:

@@ -87,6 +87,7 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (DataSettings, {"cache": "ram"}, "data.cache"),
     (DataSettings, {"readers": -1}, "data.readers"),
     (AugmentSettings, {"brightness": -0.1}, "data.augment.brightness"),
+    (AugmentSettings, {"overhang": 0.6}, "data.augment.overhang"),
     (AugmentSettings, {"rotate": 270.0}, "data.augment.rotate"),
     (AugmentSettings, {"contrast": 1.0}, "data.augment.contrast"),
     (AugmentSettings, {"elastic_knots": 1}, "data.augment.elastic_knots"),

@@ -31,7 +31,8 @@ class Windows:
     """Cuts windows out of examples, by the example's number. Several threads may do so.
 
     Where one lies is told in shares of the places that there are, each in [0, 1), down and to the right: all places
-    at which the crop lies inside of the image are equally likely, whatever the image's size.
+    at which the crop lies inside of the image, or reaches beyond it by no more than data.augment.overhang, are equally
+    likely, whatever the image's size.
 
     Args:
         borders: None for windows without a border map.
@@ -45,13 +46,15 @@ class Windows:
         self, examples: Examples, order: PassOrder, borders: BorderMaps | None, data: DataSettings
     ) -> None:
         self._examples, self._order, self._borders, self._data = examples, order, borders, data
+        self._overhang = data.augment.overhang
 
     def crop(self, number: int, place: tuple[float, float], orientation: Orientation, size: int) -> Window:
         """`size` rows and columns of pixels as they are, but for their orientation."""
         index, example = self._read(number)
         height, width = example.mask.shape
-        rows = _first(place[0], height, size), size
-        columns = _first(place[1], width, size), size
+        beyond = int(self._overhang * size)
+        rows = _first(place[0], height, size, beyond), size
+        columns = _first(place[1], width, size, beyond), size
         return self._cut(index, example, rows, columns, orientation)
 
     def around(
@@ -67,7 +70,8 @@ class Windows:
         """
         index, example = self._read(number)
         height, width = example.mask.shape
-        row, column = _centre(place[0], height, extent), _centre(place[1], width, extent)
+        beyond = self._overhang * extent
+        row, column = _centre(place[0], height, extent, beyond), _centre(place[1], width, extent, beyond)
         rows = _span(row + box[0], row + box[1])
         columns = _span(column + box[2], column + box[3])
         window = self._cut(index, example, rows, columns, AS_IT_IS)
@@ -146,14 +150,15 @@ def _mirrored(first: int, count: int, length: int) -> npt.NDArray[np.intp]:
     return np.minimum(there, period - there)
 
 
-def _first(share: float, length: int, size: int) -> int:
-    """The first of `size` pixels out of `length`; in the middle where the image is smaller than that."""
-    return int(share * (length - size + 1)) if length >= size else (length - size) // 2
+def _first(share: float, length: int, size: int, beyond: int) -> int:
+    """The first of `size` pixels out of `length` and those beyond; in the middle where they are fewer than that."""
+    room = length + 2 * beyond - size
+    return int(share * (room + 1)) - beyond if room >= 0 else (length - size) // 2
 
 
-def _centre(share: float, length: int, extent: float) -> float:
-    """The centre of something `extent` long that begins and ends on pixels, if there is room."""
-    room = length - 1 - extent
+def _centre(share: float, length: int, extent: float, beyond: float) -> float:
+    """The centre of something `extent` long that begins and ends on pixels or so far beyond them, if there is room."""
+    room = length - 1 + 2 * beyond - extent
     return (length - 1) / 2 + (share - 0.5) * max(room, 0.0)
 
 

@@ -18,6 +18,9 @@ class AugmentSettings:
     """Mirror, along both axes."""
     quarter_turns: bool = True
     """Turn by a random multiple of 90 degrees: exact, no pixel is interpolated."""
+    overhang: float = 0.0
+    """How far a crop may reach beyond the image, as a share of the crop's side. At 0 all of it lies inside, and pixels
+    near the border are seen less often than others; at 0.5 all are seen as often. What lies beyond is mirrored."""
     rotate: float = 0.0
     """Largest turn in degrees, either way. Pixels from beyond the border are mirrored ones."""
     scale: float = 0.0
@@ -37,6 +40,7 @@ class AugmentSettings:
     """Largest standard deviation of noise that is added; 1 is the step from black to white."""
 
     def __post_init__(self) -> None:
+        check_range("data.augment.overhang", self.overhang, 0, 0.5)
         check_range("data.augment.rotate", self.rotate, 0, 180, " degrees")
         check_range("data.augment.scale", self.scale, 0, 4)
         check_range("data.augment.elastic", self.elastic, 0, 200, " pixels")

@@ -14,16 +14,17 @@ from tests.unet.data_pipeline.memory import InMemory
 from unet.data.examples import Example
 from unet.data.order import PassOrder
 from unet.data.windows import AS_IT_IS, Orientation, Windows, mirrored_part, oriented
-from unet.settings import DataSettings
+from unet.settings import AugmentSettings, DataSettings
 
 LAST = 1 - 2**-24
 """The largest float32 that is drawn."""
 
 
-def windows(height: int, width: int) -> tuple[Windows, npt.NDArray[np.uint8]]:
+def windows(height: int, width: int, overhang: float = 0.0) -> tuple[Windows, npt.NDArray[np.uint8]]:
+    data = DataSettings(augment=AugmentSettings(overhang=overhang))
     pixels = np.arange(height * width, dtype=np.uint8).reshape(height, width)
     examples = InMemory([Example(pixels[..., np.newaxis], pixels)])
-    return Windows(examples, PassOrder(1, 1, False, 0), None, DataSettings()), pixels
+    return Windows(examples, PassOrder(1, 1, False, 0), None, data), pixels
 
 
 @given(
@@ -55,6 +56,27 @@ def test_every_place_inside_is_as_likely_as_any_other_and_none_is_outside() -> N
             seen[first] = seen.get(first, 0) + 1
     assert sorted(seen) == [0, 1, 2, 6, 7, 8, 12, 13, 14, 18, 19, 20]
     assert min(seen.values()) >= 8  # 12 on average, and 10 shares fall unevenly into 4 rows
+
+
+def test_with_an_overhang_crops_reach_so_far_beyond_the_image_and_no_further() -> None:
+    cut, pixels = windows(7, 6, overhang=0.5)
+    far = np.pad(pixels, 2, mode="reflect")
+    rows = []
+    for down in np.arange(1 / 16, 1, 1 / 8):  # eight rows to begin at: from -2 to 5
+        _, mask, _ = cut.crop(0, (down, 0.0), AS_IT_IS, 4)
+        (row,) = [row for row in range(8) if (far[row : row + 4, :4] == mask).all()]
+        rows.append(row - 2)
+    assert rows == list(range(-2, 6))
+
+
+def test_with_an_overhang_the_centre_of_a_deformed_crop_may_lie_anywhere_in_the_image() -> None:
+    cut, _ = windows(9, 9, overhang=0.5)
+    places = []
+    for share in (0.0, 0.5, LAST):
+        (image, _, _), (row, _) = cut.around(0, (share, 0.5), 4.0, (-2.0, 2.0, -2.0, 2.0))
+        places.append((int(image[0, 0, 0]) // 9, row))
+    # The window begins so far above the centre; row -2 of the image is the mirror image of row 2.
+    assert [(first, round(row, 3)) for first, row in places] == [(2, 2.0), (2, 2.0), (5, 3.0)]
 
 
 def test_the_least_and_the_largest_draw_are_the_corners() -> None:
