@@ -8,6 +8,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from unet.models import build_model
+from unet.models.fused import fuse_batch_normalization
 from unet.replicas import Metrics
 from unet.schedules import LearningRate, build_optimizer
 from unet.settings import Settings
@@ -122,6 +123,8 @@ def new_state(settings: Settings, strategy: tf.distribute.Strategy) -> TrainingS
     synchronized = strategy.num_replicas_in_sync > 1
     with strategy.scope():
         model = build_model(settings.model, channels, classes, synchronized=synchronized)
+        if not synchronized and not tf.config.list_physical_devices("GPU"):
+            fuse_batch_normalization(model)  # measured on CPUs alone
         averaged = model
         if settings.optimizer.ema_decay:
             averaged = keras.models.clone_model(model)
