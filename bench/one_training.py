@@ -53,7 +53,7 @@ def settings_of(wanted: dict[str, Any]) -> Settings:
         trainer=TrainerSettings(
             steps=lap * (LAPS + 1),
             validate_every=lap,
-            checkpoint_every=wanted.get("checkpoint_every", 10**6 - 10**6 % wanted.get("steps_per_call", 1)),
+            checkpoint_every=wanted.get("checkpoint_every", 1000 * lap),
             log_every=10,
             jit_compile=wanted.get("jit", False),
             steps_per_call=wanted.get("steps_per_call", 1),

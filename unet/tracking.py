@@ -52,9 +52,10 @@ class TrackedRun:
         self._resumed = resumed
         self._log_every = log_every
         self._waiting: list[Record] = []
-        self._under_way: list[tuple[Future[None], list[Record]]] = []
         self._sender = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
-        self._sending: list[Future[None]] = []
+        self._sending: list[
+            tuple[Future[None], Sequence[Record]]
+        ] = []  # and the metrics that are on their way so
         self._already_logged: dict[str, int] = {}
 
     def log(self, step: int, metrics: Mapping[str, float], moment: float) -> None:
@@ -66,12 +67,11 @@ class TrackedRun:
     def flush(self) -> None:
         """Send the metrics that wait."""
         waiting, self._waiting = self._waiting, []
-        self._under_way = [(sent, records) for sent, records in self._under_way if not sent.done()]
-        self._under_way.append((self._send(self._log_metrics, waiting), waiting))
+        self._send(self._log_metrics, waiting, records=waiting)
 
     def unrecorded(self) -> list[Record]:
         """Metrics that MLflow has not confirmed: what a checkpoint keeps, for a process that is killed now."""
-        under_way = [record for sent, records in self._under_way if not sent.done() for record in records]
+        under_way = [record for sent, records in self._sending if not sent.done() for record in records]
         return under_way + self._waiting
 
     def log_params(self, params: Mapping[str, str]) -> None:
@@ -82,10 +82,6 @@ class TrackedRun:
         """Record a copy of a file, which has to stay as it is until the run ends."""
         self._send(self._client.log_artifact, self.run_id, str(path), folder)
 
-    def log_text(self, text: str, artifact: str) -> None:
-        """Record `text` as a file."""
-        self._send(self._client.log_text, self.run_id, text, artifact)
-
     def log_dict(self, content: Mapping[str, Any], artifact: str) -> None:
         """Record `content` as a YAML or JSON file."""
         self._send(self._client.log_dict, self.run_id, content, artifact)
@@ -94,7 +90,7 @@ class TrackedRun:
         """Send what waits, and wait until MLflow has it."""
         if self._waiting:
             self.flush()
-        for sent in self._sending:
+        for sent, _ in self._sending:
             sent.result()
 
     def finish(self) -> None:
@@ -104,13 +100,12 @@ class TrackedRun:
         finally:
             self._sender.shutdown(wait=True)
 
-    def _send(self, send: Callable[..., None], *args: object) -> Future[None]:
-        for sent in self._sending:
+    def _send(self, send: Callable[..., None], *args: object, records: Sequence[Record] = ()) -> None:
+        for sent, _ in self._sending:
             if sent.done():
                 sent.result()
-        self._sending = [sent for sent in self._sending if not sent.done()]
-        self._sending.append(self._sender.submit(send, *args))
-        return self._sending[-1]
+        self._sending = [(sent, its) for sent, its in self._sending if not sent.done()]
+        self._sending.append((self._sender.submit(send, *args), records))
 
     def _log_metrics(self, waiting: list[Record]) -> None:
         rows = [

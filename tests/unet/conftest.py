@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -82,16 +81,3 @@ def tracking(mlflow_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", mlflow_store)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "tests")
     return mlflow_store
-
-
-class SteppingClock:
-    """A clock that goes on by a second at each reading, and passes the number of readings on."""
-
-    def __init__(self, at_reading: Callable[[int], None] = lambda reading: None) -> None:
-        self.readings = 0
-        self._at_reading = at_reading
-
-    def __call__(self) -> float:
-        self.readings += 1
-        self._at_reading(self.readings)
-        return 1_000_000.0 + self.readings
