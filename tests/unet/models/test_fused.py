@@ -18,6 +18,7 @@ IMAGES = np.random.default_rng(0).normal(0.4, 0.3, (3, 16, 24, 1)).astype(np.flo
 
 def pair() -> tuple[keras.Model, keras.Model]:
     """The same network twice, with weights that are no longer at their start; the second one fused."""
+    keras.utils.set_random_seed(0)
     settings = ModelSettings(filters=4, depth=2)
     composed, fused = build_model(settings, 1, 2), build_model(settings, 1, 2)
     random = np.random.default_rng(1)
@@ -34,15 +35,22 @@ def step(model: keras.Model) -> tuple[tf.Tensor, list[tf.Tensor]]:
     return logits, tape.gradient(loss, model.trainable_variables)
 
 
+def assert_same(actual: tf.Tensor, expected: tf.Tensor, of_the_largest: float) -> None:
+    """A sum in float32 is off by a part of its largest terms: an element near zero by as much as any other."""
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=of_the_largest * np.abs(expected).max())
+
+
 def test_outputs_gradients_and_statistics_are_those_of_keras() -> None:
     composed, fused = pair()
     (logits, gradients), (fused_logits, fused_gradients) = step(composed), step(fused)
-    np.testing.assert_allclose(fused_logits, logits, rtol=1e-4, atol=1e-5)
+    assert_same(fused_logits, logits, 1e-4)
+    # A bias in front of a normalisation has the gradient zero, and noise in its place: no scale of its own.
+    largest = max(np.abs(gradient).max() for gradient in gradients)
     for gradient, other in zip(gradients, fused_gradients, strict=True):
-        np.testing.assert_allclose(other, gradient, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(other, gradient, rtol=0, atol=1e-4 * largest)
     for weight, other in zip(composed.get_weights(), fused.get_weights(), strict=True):
         np.testing.assert_allclose(other, weight, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(fused(IMAGES), composed(IMAGES), rtol=1e-4, atol=1e-5)
+    assert_same(fused(IMAGES), composed(IMAGES), 1e-4)
 
 
 def test_what_is_saved_is_keras_own_layer(tmp_path: Path) -> None:
@@ -77,4 +85,4 @@ def test_xla_compiles_it() -> None:
     _, fused = pair()
     expected, _ = step(fused)
     compiled, _ = tf.function(lambda: step(fused), jit_compile=True)()
-    np.testing.assert_allclose(compiled, expected, rtol=1e-3, atol=1e-4)
+    assert_same(compiled, expected, 1e-3)
