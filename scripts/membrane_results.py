@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from bench import page
 from unet.data.dataset import read_dataset
+from unet.data.examples import Examples
 from unet.membrane_scores import membrane_scores
 from unet.metrics import Scores
 from unet.prediction import Predictor
@@ -30,6 +31,9 @@ from unet.tracking import RUN_ID_FILE
 PAGE = page.ROOT / "docs" / "results.md"
 CURVES = page.ROOT / "docs" / "images" / "membrane-curves.png"
 HELD_OUT = "24-29"
+
+Probabilities = npt.NDArray[np.float32]
+Inside = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -55,22 +59,26 @@ class Run:
 
 
 def score(output_dir: Path, average: str) -> Result:
-    """The exported model on the held-out slices."""
+    """The exported model on the held-out slices; thresholds of V_rand and V_info as they suit the training slices."""
     predictor = Predictor.load(str(output_dir), InferenceSettings(average=average))
     data = DataSettings(folder=str(page.ROOT / "data" / "membrane"), validation="", test=HELD_OUT)
-    slices = read_dataset(data).test
-    counts = np.zeros((2, 2), dtype=np.int64)
-    cells: list[npt.NDArray[np.float32]] = []
-    truths: list[npt.NDArray[np.bool_]] = []
-    for number in range(len(slices)):
-        example = slices.read(number)
-        probabilities = predictor(example.image)
-        cells.append(probabilities[..., 1])
-        truths.append(example.mask == 1)
-        predicted = np.argmax(probabilities, axis=-1)
-        counts += np.bincount(example.mask.ravel() * 2 + predicted.ravel(), minlength=4).reshape(2, 2)
-    scores, membranes = Scores.of(counts), membrane_scores(cells, truths)
-    return Result(1 - scores.pixel_accuracy, scores.mean_iou, membranes.v_rand, membranes.v_info)
+    slices = read_dataset(data)
+    cells, truths = predict(predictor, slices.test)
+    chosen = membrane_scores(*predict(predictor, slices.training))
+    truth, found = np.concatenate(truths), np.concatenate(cells) > 0.5
+    scores = Scores.of(np.bincount(truth.ravel() * 2 + found.ravel(), minlength=4).reshape(2, 2))
+    return Result(
+        1 - scores.pixel_accuracy,
+        scores.mean_iou,
+        membrane_scores(cells, truths, [chosen.v_rand_threshold]).v_rand,
+        membrane_scores(cells, truths, [chosen.v_info_threshold]).v_info,
+    )
+
+
+def predict(predictor: Predictor, slices: Examples) -> tuple[list[Probabilities], list[Inside]]:
+    """Of each slice, [height, width]: the probability of being inside a cell, and whether it is so."""
+    examples = [slices.read(number) for number in range(len(slices))]
+    return [predictor(example.image)[..., 1] for example in examples], [e.mask == 1 for e in examples]
 
 
 def read(output_dir: Path) -> Run:

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hydra_gce.errors import HydraGCEError
 
+if sys.platform != "win32":  # where journals are only read
+    import fcntl
+
 FILE_NAME = "journal.jsonl"
 _CRC_SUFFIX = len(',"crc":"00000000"}')
 _TAIL = 512 * 1024
 _PART = 4 * 1024 * 1024
+_encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class JournalDamaged(HydraGCEError):
@@ -48,11 +53,8 @@ class MetricPoint:
 
 def encode(record: Record) -> bytes:
     """The record's line, with its end of line."""
-    body = json.dumps(
-        {"seq": record.seq, "time": record.time, "op": record.op, "args": record.args},
-        separators=(",", ":"),
-        allow_nan=False,
-    ).encode()
+    fields = {"seq": record.seq, "time": record.time, "op": record.op, "args": record.args}
+    body = _encoded(fields).encode()
     return body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
@@ -111,53 +113,64 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._thread_lock = threading.RLock()
-        self._depth = 0
+        self._exclusive = _Exclusive(self)
         self._pid = 0
         self._fd = -1
         self._size = 0
         self._seq = 0
+        self._others = False
 
     def append(self, op: str, args: dict[str, Any], time: float) -> int:
         """Writes one record and returns its number."""
-        with self.exclusive():
+        with self._exclusive:
             self._catch_up()
             line = encode(Record(self._seq + 1, time, op, args))
-            _write_whole(self._fd, line)
+            _write_whole(self._fd, line, self._size)
             self._seq += 1
             self._size += len(line)
             return self._seq
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
+    def size(self) -> int:
+        """Bytes that the file has now, a torn end included."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def lines_from(self, offset: int, most: int) -> bytes:
+        """Whole lines from ``offset`` on: ``most`` bytes, or one line that is longer. The caller holds the journal."""
+        end = self.size()
+        content = os.pread(self._fd, min(most, end - offset), offset) if end > offset else b""
+        while b"\n" not in content and offset + len(content) < end:
+            content += os.pread(self._fd, most, offset + len(content))
+        return content[: content.rfind(b"\n") + 1]
+
+    def others_wrote(self) -> bool:
+        """Whether other processes have appended since this was asked last. The caller holds the journal."""
+        self._catch_up()
+        others, self._others = self._others, False
+        return others
+
+    def exclusive(self) -> AbstractContextManager[None]:
         """Nobody else appends meanwhile, in this process or another."""
-        import fcntl  # not on Windows, where journals are only read
+        return self._exclusive
 
-        with self._thread_lock:
-            self._reopen_after_fork()
-            if self._depth == 0:
-                fcntl.flock(self._fd, fcntl.LOCK_EX)
-            self._depth += 1
-            try:
-                yield
-            finally:
-                self._depth -= 1
-                if self._depth == 0:
-                    fcntl.flock(self._fd, fcntl.LOCK_UN)
-
-    def _reopen_after_fork(self) -> None:
+    def file(self) -> int:
+        """The descriptor that locks and lines go to."""
         # A lock belongs to the open file, which a forked child shares with its parent: it would not keep them
         # apart.
         if self._pid != os.getpid():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._pid, self._size, self._seq = os.getpid(), 0, 0
+            self._pid, self._size, self._seq, self._others = os.getpid(), 0, 0, True
+        return self._fd
 
     def _catch_up(self) -> None:
         """Learns what other processes have appended since."""
         size = os.fstat(self._fd).st_size
         if size == self._size:
             return
+        self._others = True
         new = os.pread(self._fd, size - self._size, self._size)
         whole = new.rfind(b"\n") + 1
         if whole < len(new):
@@ -168,8 +181,33 @@ class Journal:
         self._size += whole
 
 
-def _write_whole(fd: int, line: bytes) -> None:
-    size = os.fstat(fd).st_size
+class _Exclusive:
+    """A lock among this process's threads, which may take it again, and all other processes."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+        self._threads = threading.RLock()
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        self._threads.acquire()
+        try:
+            if self._depth == 0:
+                fcntl.flock(self._journal.file(), fcntl.LOCK_EX)
+            self._depth += 1
+        except BaseException:
+            self._threads.release()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            fcntl.flock(self._journal.file(), fcntl.LOCK_UN)
+        self._threads.release()
+
+
+def _write_whole(fd: int, line: bytes, size: int) -> None:
+    """Appends to a file of ``size`` bytes."""
     try:
         written = os.write(fd, line)
         while written < len(line):
@@ -196,6 +234,7 @@ class JournalParts:
         except FileNotFoundError:
             return None
         with file:
+            os.fsync(file.fileno())  # the program that wrote it did not wait for the disk
             file.seek(self._offset)
             content = file.read(_PART)
             while content and b"\n" not in content and (more := file.read(_PART)):

@@ -11,6 +11,18 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 Translate = Callable[[str], str]
 
 
+def batch_to_json(
+    run_id: str, metrics: Iterable[Any], params: Iterable[Any], tags: Iterable[Any]
+) -> dict[str, Any]:
+    """What one call of ``log_batch`` brings."""
+    return {
+        "run": run_id,
+        "metrics": [metric_to_json(metric) for metric in metrics],
+        "params": [[param.key, str(param.value)] for param in params],
+        "tags": [[tag.key, str(tag.value)] for tag in tags],
+    }
+
+
 def metric_to_json(metric: Any) -> list[Any]:
     """``[key, value, timestamp in ms, step]``, then model id, data set and its digest where there are any.
 

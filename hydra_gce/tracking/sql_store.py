@@ -1,8 +1,9 @@
 """The tracking store of a program on a VM: MLflow's own over a database there, and a journal.
 
-Each method that writes does what MLflow's does, then appends what was written to the journal; all that reads
-is MLflow's. Experiments stand in the journal by name, since their numbers mean nothing elsewhere. A method
-that another version of MLflow does not call does no harm here.
+Metrics, params and tags are checked as MLflow would and go to the journal alone: see ``view``. Any other method that
+writes does what MLflow's does, then appends what was written to the journal; all that reads is MLflow's. Experiments
+stand in the journal by name, since their numbers mean nothing elsewhere. A method that another version of MLflow does
+not call does no harm here.
 """
 
 # mypy: disallow-untyped-calls=False
@@ -14,7 +15,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,22 @@ from urllib.parse import unquote, urlparse
 from mlflow.entities import RunStatus
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+from mlflow.utils.validation import (
+    _validate_batch_log_data,
+    _validate_batch_log_limits,
+    _validate_metric,
+    _validate_param,
+    _validate_param_keys_unique,
+    _validate_run_id,
+    _validate_tag,
+)
 
 from hydra_gce.tracking.database import create, open_quickly
 from hydra_gce.tracking.environment import ARTIFACTS, DATABASE, Point
 from hydra_gce.tracking.journal import FILE_NAME, Journal
-from hydra_gce.tracking.records import dataset_to_json, metric_to_json, pairs_to_json
+from hydra_gce.tracking.open_runs import OpenRun, needs_the_database
+from hydra_gce.tracking.records import batch_to_json, dataset_to_json, pairs_to_json
+from hydra_gce.tracking.view import View
 
 _PARENT_TAG = "mlflow.parentRunId"
 _NAME_TAG = "mlflow.runName"
@@ -44,12 +56,15 @@ class SqlJournalStore(SqlAlchemyStore):
         self._journal = Journal(self._directory / FILE_NAME)
         self._point = Point.from_environment(os.environ)
         self._newest_experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
-        self._known_runs: set[str] = set()
+        self._runs: dict[str, OpenRun] = {}
         self._here = threading.local()
         with self._journal.exclusive():
             create(self._database)
         super().__init__(f"sqlite:///{self._database}", str(self._directory / ARTIFACTS))
         open_quickly(self.engine)
+        self._view = View(self.engine, self._journal)
+        self._managed_session = self.ManagedSessionMaker
+        self.ManagedSessionMaker = self._session
 
     # Experiments
 
@@ -150,32 +165,37 @@ class SqlJournalStore(SqlAlchemyStore):
             super().restore_run(run_id)
             write("restore_run", run=run_id)
 
+    # MLflow's own methods call these too: what they write is part of the record that the outer call makes.
+
     def log_metric(self, run_id: str, metric: Any) -> None:
-        with self._writing(run_id) as write:
+        if self._depth():
             super().log_metric(run_id, metric)
-            write("batch", run=run_id, metrics=[metric_to_json(metric)], params=[], tags=[])
+        else:
+            _validate_metric(metric.key, metric.value, metric.timestamp, metric.step)
+            self._log(run_id, [metric], [], [])
 
     def log_param(self, run_id: str, param: Any) -> Any:
-        with self._writing(run_id) as write:
-            answer = super().log_param(run_id, param)
-            write("batch", run=run_id, metrics=[], params=pairs_to_json([param]), tags=[])
-        return answer
+        if self._depth():
+            return super().log_param(run_id, param)
+        checked = _validate_param(param.key, param.value)
+        self._log(run_id, [], [checked], [])
+        return checked
 
     def set_tag(self, run_id: str, tag: Any) -> None:
-        with self._writing(run_id) as write:
+        if self._depth():
             super().set_tag(run_id, tag)
-            write("batch", run=run_id, metrics=[], params=[], tags=pairs_to_json([tag]))
+        else:
+            self._log(run_id, [], [], [_validate_tag(tag.key, tag.value)])
 
     def log_batch(self, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
-        with self._writing(run_id) as write:
+        if self._depth():
             super().log_batch(run_id, metrics, params, tags)
-            write(
-                "batch",
-                run=run_id,
-                metrics=[metric_to_json(metric) for metric in metrics],
-                params=pairs_to_json(params),
-                tags=pairs_to_json(tags),
-            )
+            return
+        _validate_run_id(run_id)
+        metrics, params, tags = _validate_batch_log_data(metrics, params, tags)
+        _validate_batch_log_limits(metrics, params, tags)
+        _validate_param_keys_unique(params)
+        self._log(run_id, metrics, params, tags)
 
     def delete_tag(self, run_id: str, key: str) -> None:
         with self._writing(run_id) as write:
@@ -261,27 +281,65 @@ class SqlJournalStore(SqlAlchemyStore):
 
     # What is behind them
 
+    def _log(self, run_id: str, metrics: Sequence[Any], params: Sequence[Any], tags: Sequence[Any]) -> None:
+        """Appends a batch to the journal; the database learns of it when somebody reads."""
+        record = batch_to_json(run_id, metrics, params, tags)
+        if needs_the_database(record):
+            with self._writing(run_id) as write:
+                super().log_batch(run_id, metrics, params, tags)
+                write("batch", **record)
+            return
+        with self._journal.exclusive():
+            if self._journal.others_wrote():
+                self._runs.clear()
+            if run_id not in self._runs:
+                self._runs[run_id] = self._look_up(run_id)
+            self._runs[run_id].take(params)
+            self._journal.append("batch", record, time.time())
+
+    def _look_up(self, run_id: str) -> OpenRun:
+        run = self.get_run(run_id)
+        return OpenRun(run_id, run.info.lifecycle_stage, dict(run.data.params))
+
+    def _depth(self) -> int:
+        return getattr(self._here, "depth", 0)
+
+    @contextmanager
+    def _session(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """MLflow's own session on a database that has all of the journal."""
+        if not self._depth():
+            self._view.catch_up()
+        with self._managed_session(*args, **kwargs) as session:
+            yield session
+
     @contextmanager
     def _writing(self, run_id: str | None = None) -> Iterator[Any]:
         """Gives what appends a record. The journal keeps the order in which the database was written.
 
         A write that MLflow makes of other writes is one record: that of the outermost call.
         """
-        if run_id and run_id not in self._known_runs:
+        if run_id and not self._depth():
             self.get_run(run_id)
-            self._known_runs.add(run_id)
-        depth = getattr(self._here, "depth", 0)
+        depth = self._depth()
+        written = False
 
         def write(op: str, **args: Any) -> None:
+            nonlocal written
             if depth == 0:
                 self._journal.append(op, args, time.time())
+                written = True
 
         with self._journal.exclusive():
+            if depth == 0:
+                self._view.catch_up()
             self._here.depth = depth + 1
             try:
                 yield write
             finally:
                 self._here.depth = depth
+            if written:
+                self._view.mark()
+                self._runs.clear()
 
     def _experiment_name(self, experiment_id: str) -> str:
         name: str = self.get_experiment(experiment_id).name
@@ -315,7 +373,6 @@ class SqlJournalStore(SqlAlchemyStore):
         self._execute(
             "UPDATE runs SET run_uuid = ?, artifact_uri = ? WHERE run_uuid = ?", run_id, location, made
         )
-        self._known_runs.add(run_id)
 
     def _execute(self, statement: str, *values: str) -> None:
         # On a connection of its own, where SQLite does not enforce foreign keys between two statements.
