@@ -17,7 +17,7 @@ from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
 
 if TYPE_CHECKING:
-    from hydra_gce.tracking.relay import Relay
+    from hydra_gce.tracking.relay.relay import Relay
 
 _PAUSE_S = 1.0
 
@@ -90,7 +90,7 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
     """The relay into the MLflow that the laptop's environment names; None where nothing is tracked."""
     if settings.tracking.mode == "none":
         return None
-    from hydra_gce.tracking.relay import Relay, TrackedSweep
+    from hydra_gce.tracking.relay.relay import Relay, TrackedSweep
 
     commit, dirty = git_state(batch.packed.root)
     tracked = TrackedSweep(

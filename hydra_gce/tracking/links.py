@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from hydra_gce.tracking.destination import SWEEP_TAG, without_password
+from hydra_gce.tracking.relay.destination import SWEEP_TAG, without_password
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 _MOST_COMPARED = 20  # a longer link no longer fits a terminal, nor a picture of so many runs a page

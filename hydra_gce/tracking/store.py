@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hydra_gce.tracking.sql_store import SqlJournalStore
+    from hydra_gce.tracking.vm.sql_store import SqlJournalStore
 
 
 def JournalStore(store_uri: str, artifact_uri: str | None = None) -> SqlJournalStore:
     """The store of a directory. ``artifact_uri`` is not used: artifacts lie in the directory too."""
-    from hydra_gce.tracking.sql_store import SqlJournalStore
+    from hydra_gce.tracking.vm.sql_store import SqlJournalStore
 
     return SqlJournalStore(store_uri, artifact_uri)

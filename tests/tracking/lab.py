@@ -14,7 +14,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import Point, variables
 from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
-from hydra_gce.tracking.relay import Relay, TrackedSweep
+from hydra_gce.tracking.relay.relay import Relay, TrackedSweep
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "calm-otter"

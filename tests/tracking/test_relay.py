@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.tracking.destination import Destination
-from hydra_gce.tracking.relay import Relay
+from hydra_gce.tracking.relay.destination import Destination
+from hydra_gce.tracking.relay.relay import Relay
 from tests.tracking.lab import ROOT, STARTED, STARTED_MS, SWEEP, Scribe, relay_for
 
 

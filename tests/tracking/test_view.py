@@ -19,7 +19,7 @@ from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from hydra_gce.tracking.sql_store import SqlJournalStore
+from hydra_gce.tracking.vm.sql_store import SqlJournalStore
 from tests.tracking.lab import ROOT
 
 KEYS = st.sampled_from(["loss", "val/iou", "a b"])
@@ -145,7 +145,7 @@ def test_processes_see_each_others_records(ours: SqlJournalStore, tmp_path: Path
 def test_a_line_longer_than_a_block_comes_in_whole(
     ours: SqlJournalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hydra_gce.tracking.view._BLOCK", 100)
+    monkeypatch.setattr("hydra_gce.tracking.vm.view._BLOCK", 100)
     run_id = new_run(ours)
     for step in range(5):
         ours.log_batch(run_id, [Metric(f"m{i}", i, 1, step) for i in range(20)], [], [])

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 
 from hydra_gce.bucket import Bucket
-from hydra_gce.tracking.destination import Destination, Refused
+from hydra_gce.tracking.relay.destination import Destination, Refused
 
 _MODELS = "models"
 _MODEL_FILE = "MLmodel"

@@ -34,12 +34,12 @@ from mlflow.utils.validation import (
     _validate_tag,
 )
 
-from hydra_gce.tracking.database import create, open_quickly
 from hydra_gce.tracking.environment import ARTIFACTS, DATABASE, Point
 from hydra_gce.tracking.journal import FILE_NAME, Journal
-from hydra_gce.tracking.open_runs import OpenRun, needs_the_database
 from hydra_gce.tracking.records import batch_to_json, dataset_to_json, pairs_to_json
-from hydra_gce.tracking.view import View
+from hydra_gce.tracking.vm.database import create, open_quickly
+from hydra_gce.tracking.vm.open_runs import OpenRun, needs_the_database
+from hydra_gce.tracking.vm.view import View
 
 _PARENT_TAG = "mlflow.parentRunId"
 _NAME_TAG = "mlflow.runName"

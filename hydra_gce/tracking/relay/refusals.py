@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra_gce.tracking.destination import Destination, Refusal
+from hydra_gce.tracking.relay.destination import Destination, Refusal
 
 FILE = "hydra_gce/refused.jsonl"
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, RunTag
 
-from hydra_gce.tracking.destination import (
+from hydra_gce.tracking.records import dataset_from_json
+from hydra_gce.tracking.relay.destination import (
     JOB_TAG,
     MODEL_TAG,
     PARENT_TAG,
@@ -18,7 +19,6 @@ from hydra_gce.tracking.destination import (
     Destination,
     Refused,
 )
-from hydra_gce.tracking.records import dataset_from_json
 
 NewRun = Callable[[dict[str, Any], bool], tuple[dict[str, str], str | None]]
 

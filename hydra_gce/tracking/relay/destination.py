@@ -95,7 +95,7 @@ class Destination:
     def __init__(self, uri: str | None, sweep: str) -> None:
         import mlflow
 
-        from hydra_gce.tracking.database import quiet_migrations
+        from hydra_gce.tracking.vm.database import quiet_migrations
 
         self.uri = uri or mlflow.get_tracking_uri()
         self.user = getpass.getuser()

@@ -15,7 +15,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import ObjectMissing
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking import links
-from hydra_gce.tracking.destination import (
+from hydra_gce.tracking.relay.destination import (
     ENDED_TAG,
     PARENT_TAG,
     ROLE_TAG,
@@ -26,10 +26,10 @@ from hydra_gce.tracking.destination import (
     Refusal,
     StoreUnavailable,
 )
-from hydra_gce.tracking.refusals import Refusals
+from hydra_gce.tracking.relay.refusals import Refusals
 
 if TYPE_CHECKING:
-    from hydra_gce.tracking.replay import JobReplay
+    from hydra_gce.tracking.relay.replay import JobReplay
 
 _RUN_STATUS = {JobState.COMPLETED: "FINISHED", JobState.FAILED: "FAILED", JobState.CANCELLED: "KILLED"}
 _PARTS_PER_COMMIT = 50
@@ -200,7 +200,7 @@ class Relay:
 
     def _replay(self, num: int) -> JobReplay:
         if num not in self._replays:
-            from hydra_gce.tracking.replay import JobReplay
+            from hydra_gce.tracking.relay.replay import JobReplay
 
             to = self._destination()
             self._refusals.read_back(to, num)
@@ -284,7 +284,7 @@ class Relay:
             point.ended_attempt is not None and point.ended_attempt >= ending.status.attempt
         ):
             return
-        from hydra_gce.tracking import artifacts
+        from hydra_gce.tracking.relay import artifacts
 
         def refuse(vm_run: str, what: str, why: str) -> None:
             run = to.runs.get(vm_run, point)

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field, replace
 
 from mlflow.entities import Metric, Param, RunTag
 
-from hydra_gce.tracking.destination import (
+from hydra_gce.tracking.journal import JournalDamaged, Record, read
+from hydra_gce.tracking.records import metric_from_json
+from hydra_gce.tracking.relay.destination import (
     POSITION_TAG,
     Destination,
     KnownRun,
@@ -20,9 +22,7 @@ from hydra_gce.tracking.destination import (
     Refusal,
     Refused,
 )
-from hydra_gce.tracking.journal import JournalDamaged, Record, read
-from hydra_gce.tracking.operations import NewRun, Operations
-from hydra_gce.tracking.records import metric_from_json
+from hydra_gce.tracking.relay.operations import NewRun, Operations
 
 # MLflow's limits for one batch, less one of each for the position.
 _METRICS = 999

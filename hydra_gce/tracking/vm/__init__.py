@@ -1,0 +1,1 @@
+"""The tracking store of a program on a VM."""
