@@ -25,6 +25,7 @@ ROLE_TAG = "hydra_gce.role"
 RUN_TAG = "hydra_gce.run"
 MODEL_TAG = "hydra_gce.model"
 POSITION_TAG = "hydra_gce.journal"
+TWICE_TAG = "hydra_gce.steps_logged_twice"  # at so many steps stand the values of two attempts
 PARENT_TAG = "mlflow.parentRunId"
 ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
 

@@ -172,12 +172,18 @@ class Relay:
         while (place := self._next_part(num, status, to_end)) is not None:
             attempt, part, content = place
             replay = self._replay(num)
+            self._cursors[num] = attempt, part + 1
             if (attempt, part) > (replay.done.attempt, replay.done.part):
                 replay.feed(attempt, part, content)
                 read += 1
-            self._cursors[num] = (replay.done.attempt, replay.done.part + 1)
-            if read % _PARTS_PER_COMMIT == 0:
+            elif attempt == replay.done.attempt and attempt > 1:
+                replay.remember(content)
+            else:  # an earlier relay has played it: nothing more is to be learnt from it
+                seen = replay.done.part if replay.done.attempt < 2 else -1
+                self._cursors[num] = replay.done.attempt, seen + 1
+            if read == _PARTS_PER_COMMIT:
                 replay.commit()
+                read = 0
         if self._to is not None and num in self._replays:
             self._replays[num].commit(self._news_of(num, status))
             self._note_point(num)

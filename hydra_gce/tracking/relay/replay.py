@@ -16,6 +16,7 @@ from hydra_gce.tracking.journal import JournalDamaged, Record, read
 from hydra_gce.tracking.records import metric_from_json
 from hydra_gce.tracking.relay.destination import (
     POSITION_TAG,
+    TWICE_TAG,
     Destination,
     KnownRun,
     Position,
@@ -23,6 +24,7 @@ from hydra_gce.tracking.relay.destination import (
     Refused,
 )
 from hydra_gce.tracking.relay.operations import NewRun, Operations
+from hydra_gce.tracking.relay.repeats import Repeats, history_of
 
 # MLflow's limits for one batch, less one of each for the position.
 _METRICS = 999
@@ -74,6 +76,7 @@ class JobReplay:
         point = destination.point(num)
         self.done = point.position if point else Position()
         self._attempt = self.done.seq_attempt
+        self._repeats = Repeats(history_of(destination), self._attempt)
         self._seq: int | None = None
 
     def feed(self, attempt: int, part: int, content: bytes) -> None:
@@ -84,6 +87,7 @@ class JobReplay:
             for vm_id in list(self._batches):
                 self._flush(vm_id)  # numbers begin anew: none of a batch may be taken for the new attempt's
             self._attempt, self._seq = attempt, None
+            self._repeats.begin(attempt)
         for record in read(content, f"job {self._num}, attempt {attempt}, part {part}"):
             if isinstance(record, JournalDamaged):
                 self._tell("a record of the journal", str(record), seq=(self._seq or 0) + 1)
@@ -92,6 +96,12 @@ class JobReplay:
             self._check_order(record)
             self._apply(record)
         self.done = replace(self.done, attempt=attempt, part=part)
+
+    def remember(self, content: bytes) -> None:
+        """Takes note of a part of the present attempt that an earlier relay has played."""
+        for record in read(content, ""):
+            if isinstance(record, Record):
+                self._note(record)
 
     def go_on_with(self, attempt: int) -> None:
         """The journal of the attempts before is complete."""
@@ -110,6 +120,11 @@ class JobReplay:
             batch.tags[key] = (0, value)
         self._flush(point.vm_id, self.done)
 
+    def _note(self, record: Record) -> None:
+        run = self._to.runs.get(record.args.get("run") or "")
+        if run is not None and record.op == "batch" and self._attempt > 1:
+            self._repeats.seen(run, [metric_from_json(row, str) for row in record.args["metrics"]])
+
     def _check_order(self, record: Record) -> None:
         if self._seq is not None and record.seq > self._seq + 1:
             missing = f"records {self._seq + 1} to {record.seq - 1} of attempt {self._attempt}"
@@ -120,6 +135,7 @@ class JobReplay:
         args = record.args
         run = self._to.runs.get(args.get("run") or "")
         if run and (run.position.seq_attempt, run.position.seq) >= (self._attempt, record.seq):
+            self._note(record)
             return  # an earlier relay has written it
         try:
             if record.op == "batch":
@@ -169,6 +185,7 @@ class JobReplay:
         if position == run.position and not (batch.metrics or batch.params or batch.tags):
             return
         mark = RunTag(POSITION_TAG, position.to_text())
+        self._make_room(run, batch)
         self._keep_refusals()
         try:
             self._write(
@@ -182,6 +199,16 @@ class JobReplay:
             self._keep_refusals()
             self._mark(run, mark)
         run.position = position
+
+    def _make_room(self, run: KnownRun, batch: _Batch) -> None:
+        """Each point once: what a killed relay has written is left out; the last attempt has a step."""
+        stayed = self._repeats.stayed.get(run.run_id, 0)
+        metrics = [metric for _, metric in batch.metrics]
+        there = self._to.call("make room for steps", lambda: self._repeats.settle(run, metrics))
+        there |= self._to.call("show its metrics", lambda: self._repeats.written(run, metrics))
+        batch.metrics = [one for place, one in enumerate(batch.metrics) if place not in there]
+        if self._repeats.stayed.get(run.run_id, 0) > stayed:
+            batch.tags[TWICE_TAG] = (0, str(self._repeats.stayed[run.run_id]))
 
     def _mark(self, run: KnownRun, mark: RunTag) -> None:
         try:
