@@ -48,6 +48,11 @@ class SweepNames:
         return f"{self.prefix}ledger.json"
 
     @property
+    def relay(self) -> str:
+        """Who plays the MLflow records: see ``tracking.relay.lease``."""
+        return f"{self.prefix}relay"
+
+    @property
     def statuses(self) -> str:
         return f"{self.prefix}status/"
 

@@ -14,6 +14,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import Point, variables
 from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
+from hydra_gce.tracking.relay.lease import Lease
 from hydra_gce.tracking.relay.relay import Relay, TrackedSweep
 
 ROOT = Path(__file__).parents[2]
@@ -132,7 +133,7 @@ def run_on_vm(script: Path, bucket: Bucket, directory: Path, num: int, attempt: 
     return Machine(bucket, directory, num, attempt)
 
 
-def relay_for(bucket: Bucket, store: str | None) -> Relay:
+def relay_for(bucket: Bucket, store: str | None, lease: Lease | None = None) -> Relay:
     sweep = TrackedSweep(
         name=SWEEP,
         created=STARTED,
@@ -143,4 +144,4 @@ def relay_for(bucket: Bucket, store: str | None) -> Relay:
         git_commit="0f" * 20,
         git_dirty=True,
     )
-    return Relay(bucket, SweepNames(SWEEP), sweep, store)
+    return Relay(bucket, SweepNames(SWEEP), sweep, store, lease)

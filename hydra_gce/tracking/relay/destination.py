@@ -91,13 +91,17 @@ class KnownRun:
 
 
 class Destination:
-    """The runs, models and experiments of one sweep in the store at ``uri`` (null = MLflow's own default)."""
+    """The runs, models and experiments of one sweep in the store at ``uri`` (null = MLflow's own default).
 
-    def __init__(self, uri: str | None, sweep: str) -> None:
+    ``may_write`` is asked before each call: False where another relay has taken over.
+    """
+
+    def __init__(self, uri: str | None, sweep: str, may_write: Callable[[], bool] = lambda: True) -> None:
         import mlflow
 
         from hydra_gce.tracking.vm.database import quiet_migrations
 
+        self._may_write = may_write
         self.uri = uri or mlflow.get_tracking_uri()
         self.user = getpass.getuser()
         self.sweep = sweep
@@ -118,6 +122,8 @@ class Destination:
         """:raises Refused: the store will not have it; :raises StoreUnavailable: it cannot answer now."""
         from mlflow.exceptions import MlflowException
 
+        if not self._may_write():
+            raise StoreUnavailable("Another relay has taken over this sweep's MLflow records.")
         try:
             return function()
         except MlflowException as error:

@@ -7,6 +7,7 @@ that goes on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from hydra_gce.tracking.relay.destination import (
     Refusal,
     StoreUnavailable,
 )
+from hydra_gce.tracking.relay.lease import SILENCE_S, Lease, awake
 from hydra_gce.tracking.relay.refusals import Refusals
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 _RUN_STATUS = {JobState.COMPLETED: "FINISHED", JobState.FAILED: "FAILED", JobState.CANCELLED: "KILLED"}
 _PARTS_PER_COMMIT = 50
+_TURN_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,19 @@ class Relay:
     """
 
     def __init__(
-        self, bucket: Bucket, names: SweepNames, sweep: TrackedSweep, tracking_uri: str | None
+        self,
+        bucket: Bucket,
+        names: SweepNames,
+        sweep: TrackedSweep,
+        tracking_uri: str | None,
+        lease: Lease | None = None,
     ) -> None:
         self.trouble = ""
         self._bucket = bucket
         self._names = names
         self._sweep = sweep
         self._uri = tracking_uri
+        self._lease = lease or Lease(bucket, names.relay)
         self._to: Destination | None = None
         self._refusals = Refusals()
         self._replays: dict[int, JobReplay] = {}
@@ -108,7 +117,7 @@ class Relay:
 
     def close(self, state: JobState, ended: float, tags: Mapping[str, str]) -> None:
         """The sweep has ended; ``tags`` (the total cost among them) go to its own run. ``trouble`` says what
-        is left.
+        is left. Waits for its turn where a relay that was killed may hold it still.
         """
 
         def work() -> None:
@@ -118,7 +127,8 @@ class Relay:
                 self._set_tags(self._to, parent, _prefixed(tags))
                 self._end_run(self._to, parent, _RUN_STATUS[state], ended)
 
-        self._safely(work)
+        self._safely(work, wait_s=SILENCE_S + _TURN_S)
+        self._lease.release()
 
     def run_id(self, num: int) -> str | None:
         """MLflow's id of the job's run, None where it logged nothing so far."""
@@ -144,10 +154,11 @@ class Relay:
 
     # How it is done
 
-    def _safely(self, work: Callable[[], None]) -> None:
+    def _safely(self, work: Callable[[], None], wait_s: float = 0.0) -> None:
         from google.api_core.exceptions import GoogleAPIError
 
         try:
+            self._wait_for_turn(wait_s)
             work()
             self.trouble = ""
         except StoreUnavailable as error:
@@ -157,6 +168,17 @@ class Relay:
                 f"The MLflow records in gs://{self._bucket.name} could not be read: {error}. "
                 "They are tried again."
             )
+
+    def _wait_for_turn(self, wait_s: float) -> None:
+        until = awake() + wait_s
+        while not self._lease.hold():
+            if awake() >= until:
+                other = self._lease.other
+                who = f"process {other.pid} on {other.host}" if other else "another process"
+                raise StoreUnavailable(
+                    f"The MLflow records of this sweep are played by {who}; this one goes on when that one ends."
+                )
+            time.sleep(_TURN_S)
 
     def _start_over(self, trouble: str) -> None:
         """Forgets everything that may not be in the store: what is there, the next attempt reads from it."""
@@ -217,7 +239,7 @@ class Relay:
 
     def _destination(self) -> Destination:
         if self._to is None:
-            self._to = Destination(self._uri, self._sweep.name)
+            self._to = Destination(self._uri, self._sweep.name, self._lease.hold)
             self._uri = self._to.uri
         return self._to
 
