@@ -90,7 +90,8 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
     """The relay into the MLflow that the laptop's environment names; None where nothing is tracked."""
     if settings.tracking.mode == "none":
         return None
-    from hydra_gce.tracking.relay.relay import Relay, TrackedSweep
+    from hydra_gce.tracking.relay.relay import Relay
+    from hydra_gce.tracking.relay.runs import TrackedSweep
 
     commit, dirty = git_state(batch.packed.root)
     tracked = TrackedSweep(

@@ -15,7 +15,8 @@ from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import Point, variables
 from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
 from hydra_gce.tracking.relay.lease import Lease
-from hydra_gce.tracking.relay.relay import Relay, TrackedSweep
+from hydra_gce.tracking.relay.relay import Relay
+from hydra_gce.tracking.relay.runs import TrackedSweep
 
 ROOT = Path(__file__).parents[2]
 SWEEP = "calm-otter"
@@ -133,7 +134,9 @@ def run_on_vm(script: Path, bucket: Bucket, directory: Path, num: int, attempt: 
     return Machine(bucket, directory, num, attempt)
 
 
-def relay_for(bucket: Bucket, store: str | None, lease: Lease | None = None) -> Relay:
+def relay_for(
+    bucket: Bucket, store: str | None, lease: Lease | None = None, experiment: str | None = None
+) -> Relay:
     sweep = TrackedSweep(
         name=SWEEP,
         created=STARTED,
@@ -143,5 +146,6 @@ def relay_for(bucket: Bucket, store: str | None, lease: Lease | None = None) -> 
         common_overrides=["epochs=3"],
         git_commit="0f" * 20,
         git_dirty=True,
+        experiment=experiment,
     )
     return Relay(bucket, SweepNames(SWEEP), sweep, store, lease)

@@ -112,6 +112,6 @@ def test_of_two_relays_one_plays_and_one_that_slept_looks_first(
 
     client = MlflowClient(store)
     runs = client.search_runs([e.experiment_id for e in client.search_experiments()])
-    assert sorted(run.info.run_name for run in runs) == [SWEEP, "fold", "lr=1e-3"]
+    assert sorted(run.info.run_name for run in runs) == [SWEEP, "fold", "lr=1e-3", "lr=1e-4"]
     (fold,) = (run for run in runs if run.info.run_name == "fold")
     assert [(m.step, m.value) for m in client.get_metric_history(fold.info.run_id, "loss")] == [(1, 0.5)]

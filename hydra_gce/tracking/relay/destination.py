@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import getpass
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +25,8 @@ ROLE_TAG = "hydra_gce.role"
 RUN_TAG = "hydra_gce.run"
 MODEL_TAG = "hydra_gce.model"
 POSITION_TAG = "hydra_gce.journal"
+WAITING = "waiting/"  # in RUN_TAG, before the job's number: no program has started this run so far
+DISCARDED = "discarded"  # the role of a run that another one has replaced
 TWICE_TAG = "hydra_gce.steps_logged_twice"  # at so many steps stand the values of two attempts
 PARENT_TAG = "mlflow.parentRunId"
 ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
@@ -32,6 +34,7 @@ ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
 _VM_ID = re.compile(r"m-[0-9a-f]{32}|[0-9a-f]{32}")
 _LONGEST_TAG = 5000
 _PAGE = 1000
+_MOST_TAGS = 100
 _Answer = TypeVar("_Answer")
 
 
@@ -88,6 +91,11 @@ class KnownRun:
     job: int | None
     position: Position
     ended_attempt: int | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Made for a point whose program has started no run so far."""
+        return self.vm_id.startswith(WAITING)
 
 
 class Destination:
@@ -193,7 +201,8 @@ class Destination:
             "search runs",
             lambda token: self.client.search_runs(experiments, ours, ViewType.ALL, _PAGE, page_token=token),
         ):
-            self.learn(run)
+            if run.data.tags.get(ROLE_TAG) != DISCARDED:
+                self.learn(run)
         places = sorted({run.experiment_id for run in self.runs.values()})
         if places and hasattr(self.client, "search_logged_models"):  # MLflow 3
             for model in self._pages(
@@ -227,6 +236,39 @@ class Destination:
             )
         )
 
+    def adopted(self, run: KnownRun, vm_id: str) -> None:
+        """A waiting run is the one that a program knows as ``vm_id``."""
+        del self.runs[run.vm_id]
+        run.vm_id = vm_id
+        self.runs[vm_id] = run
+
+    def discard(self, run: KnownRun) -> None:
+        """Deletes a run that another one has replaced."""
+        self.set_tags(run.run_id, {ROLE_TAG: DISCARDED})
+        self.call("delete a run", lambda: self.client.delete_run(run.run_id))
+        del self.runs[run.vm_id]
+
+    def tidy(self) -> None:
+        """Discards what a killed relay left beside what replaced it."""
+        for run in list(self.runs.values()):
+            if run.is_waiting and run.job is not None and self.point(run.job) is not run:
+                self.discard(run)
+
+    def set_status(self, run_id: str, status: str) -> None:
+        self.call("take a run's status", lambda: self.client.update_run(run_id, status=status))
+
+    def rename(self, run_id: str, name: str) -> None:
+        self.call("take a run's name", lambda: self.client.update_run(run_id, name=name))
+
+    def set_tags(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Values that are too long are cut: these are tags of ours, or were taken by MLflow on the VM."""
+        from mlflow.entities import RunTag
+
+        batch = [RunTag(key, value[:_LONGEST_TAG]) for key, value in tags.items() if value]
+        for start in range(0, len(batch), _MOST_TAGS):
+            some = batch[start : start + _MOST_TAGS]
+            self.call("take tags", lambda some=some: self.client.log_batch(run_id, tags=some))  # type: ignore[misc]
+
     def run_id(self, vm_id: str) -> str:
         """:raises Refused: no run is known by that id."""
         if vm_id not in self.runs:
@@ -244,7 +286,8 @@ class Destination:
 
     def point(self, num: int) -> KnownRun | None:
         """The run that stands for the job."""
-        return next((run for run in self.of_job(num) if run.role == "point"), None)
+        points = [run for run in self.of_job(num) if run.role == "point"]
+        return min(points, key=lambda run: run.is_waiting, default=None)
 
     @property
     def parent(self) -> KnownRun | None:

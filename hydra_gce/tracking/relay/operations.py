@@ -9,18 +9,8 @@ from typing import Any
 from mlflow.entities import LoggedModelInput, LoggedModelOutput, RunTag
 
 from hydra_gce.tracking.records import dataset_from_json
-from hydra_gce.tracking.relay.destination import (
-    JOB_TAG,
-    MODEL_TAG,
-    PARENT_TAG,
-    ROLE_TAG,
-    RUN_TAG,
-    SWEEP_TAG,
-    Destination,
-    Refused,
-)
-
-NewRun = Callable[[dict[str, Any], bool], tuple[dict[str, str], str | None]]
+from hydra_gce.tracking.relay.destination import MODEL_TAG, SWEEP_TAG, Destination, Refused
+from hydra_gce.tracking.relay.runs import Runs
 
 _NAME_TAG = "mlflow.runName"
 _NOTE_TAG = "mlflow.note.content"
@@ -28,13 +18,11 @@ _HISTORY_TAG = "mlflow.log-model.history"
 
 
 class Operations:
-    """:param new_run: our tags and the name for a run that a record makes; told if it is the job's point."""
-
-    def __init__(self, destination: Destination, num: int, new_run: NewRun) -> None:
+    def __init__(self, destination: Destination, num: int, runs: Runs) -> None:
         self._to = destination
         self._client = destination.client
         self._num = num
-        self._new_run = new_run
+        self._runs = runs
         self._by_name: dict[str, Callable[[dict[str, Any]], None]] = {
             "experiment": self._experiment,
             "experiment_tag": self._experiment_tag,
@@ -99,16 +87,8 @@ class Operations:
             }
             self._client.log_batch(known.run_id, tags=[RunTag(key, value) for key, value in kept.items()])
             return
-        parent = dict(args["tags"]).get(PARENT_TAG)
-        nested = parent in self._to.runs
-        is_point = not nested and self._to.point(self._num) is None
-        ours, name = self._new_run(args, is_point)
-        tags = own | ours
-        if nested:
-            tags[PARENT_TAG] = own[PARENT_TAG]
-        tags |= {RUN_TAG: args["run"], JOB_TAG: str(self._num), ROLE_TAG: "point" if is_point else "run"}
-        tags.pop(_NAME_TAG, None)  # it is given as the name
-        self._to.create_run(self._to.experiment(args["experiment"]), args["start_time"], tags, name)
+        own.pop(_NAME_TAG, None)  # it is given as the name
+        self._runs.begin(self._num, args, own)
 
     def _run_info(self, args: dict[str, Any]) -> None:
         run_id, status = self._to.run_id(args["run"]), args["status"]

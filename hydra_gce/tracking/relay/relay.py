@@ -1,16 +1,15 @@
 """Plays the journals of a sweep's VMs into the laptop's MLflow, and ends its runs as their jobs end.
 
-MLflow is imported when the first record is there: a sweep whose programs never log has no runs and does not
-wait for MLflow. What is done stands on the runs themselves, so a relay that was killed is followed by one
-that goes on.
+MLflow is imported at the first tick, in the thread that calls it: a sweep does not wait for it. What is done stands on
+the runs themselves, so a relay that was killed is followed by one that goes on.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import ObjectMissing
@@ -18,10 +17,6 @@ from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking import links
 from hydra_gce.tracking.relay.destination import (
     ENDED_TAG,
-    PARENT_TAG,
-    ROLE_TAG,
-    RUN_TAG,
-    SWEEP_TAG,
     Destination,
     KnownRun,
     Refusal,
@@ -29,32 +24,13 @@ from hydra_gce.tracking.relay.destination import (
 )
 from hydra_gce.tracking.relay.lease import SILENCE_S, Lease, awake
 from hydra_gce.tracking.relay.refusals import Refusals
+from hydra_gce.tracking.relay.runs import Runs, TrackedSweep, prefixed
 
 if TYPE_CHECKING:
     from hydra_gce.tracking.relay.replay import JobReplay
 
-_RUN_STATUS = {JobState.COMPLETED: "FINISHED", JobState.FAILED: "FAILED", JobState.CANCELLED: "KILLED"}
 _PARTS_PER_COMMIT = 50
 _TURN_S = 1.0
-
-
-@dataclass(frozen=True)
-class TrackedSweep:
-    """What the runs of a sweep say about it. ``created`` is in seconds since the epoch.
-
-    ``experiment`` is the one that the launcher or the laptop's environment names; the sweep's own run is made
-    there, and without it where the first program's run is. ``job_overrides`` are by the job's number.
-    """
-
-    name: str
-    created: float
-    project: str
-    backend: str
-    job_overrides: Mapping[int, list[str]]
-    common_overrides: list[str] = field(default_factory=list)
-    git_commit: str | None = None
-    git_dirty: bool = False
-    experiment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,11 +61,10 @@ class Relay:
         self._sweep = sweep
         self._uri = tracking_uri
         self._lease = lease or Lease(bucket, names.relay)
-        self._to: Destination | None = None
+        self._store: tuple[Destination, Runs] | None = None
         self._refusals = Refusals()
         self._replays: dict[int, JobReplay] = {}
         self._cursors: dict[int, tuple[int, int]] = {}
-        self._told: dict[int, dict[str, str]] = {}
         self._endings: dict[int, _Ending] = {}
         self._points: dict[int, tuple[str, str]] = {}
 
@@ -99,6 +74,7 @@ class Relay:
         """Carries over what is new. Where that fails, ``trouble`` says so and the next tick tries again."""
 
         def work() -> None:
+            self._destination()
             for num, status in sorted(statuses.items()):
                 if num not in self._endings:
                     self._follow(num, status, to_end=False)
@@ -121,11 +97,11 @@ class Relay:
         """
 
         def work() -> None:
+            to, runs = self._destination()
             self._end_jobs()
-            parent = self._to.parent if self._to else None
-            if self._to and parent:
-                self._set_tags(self._to, parent, _prefixed(tags))
-                self._end_run(self._to, parent, _RUN_STATUS[state], ended)
+            if to.parent:
+                to.set_tags(to.parent.run_id, prefixed(tags))
+                runs.end(to.parent, state, ended)
 
         self._safely(work, wait_s=SILENCE_S + _TURN_S)
         self._lease.release()
@@ -183,10 +159,9 @@ class Relay:
     def _start_over(self, trouble: str) -> None:
         """Forgets everything that may not be in the store: what is there, the next attempt reads from it."""
         self.trouble = trouble
-        self._to = None
+        self._store = None
         self._replays.clear()
         self._cursors.clear()
-        self._told.clear()
 
     def _follow(self, num: int, status: JobStatus, to_end: bool) -> None:
         """Replays a job's new parts; ``to_end``, those too that its status does not count yet."""
@@ -206,9 +181,23 @@ class Relay:
             if read == _PARTS_PER_COMMIT:
                 replay.commit()
                 read = 0
-        if self._to is not None and num in self._replays:
-            self._replays[num].commit(self._news_of(num, status))
-            self._note_point(num)
+        self._tell(num, status)
+
+    def _tell(self, num: int, status: JobStatus) -> None:
+        """The run says where its job is, and its journal's position."""
+        to, runs = self._destination()
+        news = runs.news(
+            num, {"attempt": str(status.attempt or ""), "instance": status.instance, "zone": status.zone}
+        )
+        if num in self._replays:
+            self._replays[num].commit(news)
+        point = to.point(num)
+        if point is None:
+            return
+        if num not in self._replays and news:
+            to.set_tags(point.run_id, news)
+        runs.follow(num, status.state)
+        self._points[num] = point.run_id, point.experiment_id
 
     def _next_part(self, num: int, status: JobStatus, to_end: bool) -> tuple[int, int, bytes] | None:
         attempt, part = self._cursors.get(num, (0, 0))
@@ -230,116 +219,51 @@ class Relay:
         if num not in self._replays:
             from hydra_gce.tracking.relay.replay import JobReplay
 
-            to = self._destination()
+            to, runs = self._destination()
             self._refusals.read_back(to, num)
             self._replays[num] = JobReplay(
-                to, num, self._new_run(num), self._refusals.add, lambda: self._refusals.keep(to, num)
+                to, num, runs, self._refusals.add, lambda: self._refusals.keep(to, num)
             )
         return self._replays[num]
 
-    def _destination(self) -> Destination:
-        if self._to is None:
-            self._to = Destination(self._uri, self._sweep.name, self._lease.hold)
-            self._uri = self._to.uri
-        return self._to
-
-    def _note_point(self, num: int) -> None:
-        point = self._to.point(num) if self._to else None
-        if point:
-            self._points[num] = point.run_id, point.experiment_id
-
-    # Runs
-
-    def _new_run(self, num: int) -> Callable[[dict[str, Any], bool], tuple[dict[str, str], str | None]]:
-        overrides = self._sweep.job_overrides.get(num, [])
-
-        def describe(record: dict[str, Any], is_point: bool) -> tuple[dict[str, str], str | None]:
-            tags = {**self._common_tags(), PARENT_TAG: self._parent(record["experiment"]).run_id}
-            if overrides:
-                tags["hydra_gce.overrides"] = " ".join(overrides)
-            name = record["name"] or None
-            if is_point and name is None:
-                name = ",".join(overrides)[:250] or f"{self._sweep.name}-{num}"
-            return tags, name
-
-        return describe
-
-    def _parent(self, experiment: str) -> KnownRun:
-        to = self._destination()
-        tags = {**self._common_tags(), RUN_TAG: self._sweep.name, ROLE_TAG: "sweep"}
-        if self._sweep.common_overrides:
-            tags["hydra_gce.overrides"] = " ".join(self._sweep.common_overrides)
-        return to.parent or to.create_run(
-            to.experiment(self._sweep.experiment or experiment),
-            int(self._sweep.created * 1000),
-            tags,
-            self._sweep.name,
-        )
-
-    def _common_tags(self) -> dict[str, str]:
-        sweep = self._sweep
-        tags = {
-            SWEEP_TAG: sweep.name,
-            "hydra_gce.project": sweep.project,
-            "hydra_gce.backend": sweep.backend,
-            "mlflow.user": self._destination().user,
-        }
-        if sweep.git_commit:
-            tags["mlflow.source.git.commit"] = sweep.git_commit
-            tags["hydra_gce.git_dirty"] = str(sweep.git_dirty).lower()
-        return tags
-
-    def _news_of(self, num: int, status: JobStatus) -> dict[str, str]:
-        tags = _prefixed({"attempt": str(status.attempt), "instance": status.instance, "zone": status.zone})
-        news = {
-            key: value for key, value in tags.items() if value and self._told.get(num, {}).get(key) != value
-        }
-        self._told[num] = tags
-        return news
+    def _destination(self) -> tuple[Destination, Runs]:
+        if self._store is None:
+            to = Destination(self._uri, self._sweep.name, self._lease.hold)
+            self._uri = to.uri
+            runs = Runs(to, self._sweep)
+            runs.make()
+            self._store = to, runs
+            for num in self._sweep.job_overrides:
+                if point := to.point(num):
+                    self._points[num] = point.run_id, point.experiment_id
+        return self._store
 
     # Ends
 
     def _end_jobs(self) -> None:
         for num, ending in list(self._endings.items()):
             self._follow(num, ending.status, to_end=True)
-            if self._to is not None and num in self._replays:
-                self._end_job(self._to, num, ending)
+            self._end_job(num, ending)
             del self._endings[num]
 
-    def _end_job(self, to: Destination, num: int, ending: _Ending) -> None:
-        point = to.point(num)
-        if point is None or (
-            point.ended_attempt is not None and point.ended_attempt >= ending.status.attempt
-        ):
+    def _end_job(self, num: int, ending: _Ending) -> None:
+        to, runs = self._destination()
+        point, attempt = to.point(num), ending.status.attempt
+        if point is None or (point.ended_attempt is not None and point.ended_attempt >= attempt):
             return
+        if num in self._replays:
+            self._bring_artifacts(to, num, point, attempt)
+        for run in to.of_job(num):
+            runs.end(run, ending.status.state, ending.ended)
+        to.set_tags(point.run_id, {**prefixed(ending.tags), ENDED_TAG: str(attempt)})
+        point.ended_attempt = attempt
+
+    def _bring_artifacts(self, to: Destination, num: int, point: KnownRun, attempt: int) -> None:
         from hydra_gce.tracking.relay import artifacts
 
         def refuse(vm_run: str, what: str, why: str) -> None:
             run = to.runs.get(vm_run, point)
-            self._refusals.add(Refusal(num, run.run_id, ending.status.attempt, 0, what, why))
+            self._refusals.add(Refusal(num, run.run_id, attempt, 0, what, why))
 
         artifacts.upload(self._bucket, self._names.artifacts(num), to, refuse)
         self._refusals.keep(to, num)
-        for run in to.of_job(num):
-            self._end_run(to, run, _RUN_STATUS[ending.status.state], ending.ended)
-        self._set_tags(to, point, {**_prefixed(ending.tags), ENDED_TAG: str(ending.status.attempt)})
-        point.ended_attempt = ending.status.attempt
-
-    def _end_run(self, to: Destination, run: KnownRun, status: str, ended: float) -> None:
-        """A run that its program ended keeps its end; that its job failed all the same, its point says."""
-        info = to.call("show a run", lambda: to.client.get_run(run.run_id)).info
-        open_still = info.status in ("RUNNING", "SCHEDULED")
-        if not open_still and (status == "FINISHED" or run.role == "run"):
-            return
-        end_time = int(ended * 1000) if open_still or not info.end_time else info.end_time
-        to.end_run(run.run_id, status, end_time)
-
-    def _set_tags(self, to: Destination, run: KnownRun, tags: Mapping[str, str]) -> None:
-        from mlflow.entities import RunTag
-
-        batch = [RunTag(key, value[:5000]) for key, value in tags.items() if value]
-        to.call("take tags", lambda: to.client.log_batch(run.run_id, tags=batch))
-
-
-def _prefixed(tags: Mapping[str, str]) -> dict[str, str]:
-    return {f"hydra_gce.{name}": value for name, value in tags.items()}

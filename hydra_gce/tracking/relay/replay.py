@@ -23,8 +23,9 @@ from hydra_gce.tracking.relay.destination import (
     Refusal,
     Refused,
 )
-from hydra_gce.tracking.relay.operations import NewRun, Operations
+from hydra_gce.tracking.relay.operations import Operations
 from hydra_gce.tracking.relay.repeats import Repeats, history_of
+from hydra_gce.tracking.relay.runs import Runs
 
 # MLflow's limits for one batch, less one of each for the position.
 _METRICS = 999
@@ -53,7 +54,7 @@ class _Batch:
 
 
 class JobReplay:
-    """:param new_run: tags and name for a new run: see ``Operations``.
+    """:param runs: makes the runs that the program starts.
     :param refuse: is told of each thing that the store would not have.
     :param keep_refusals: brings what ``refuse`` was told to safety; called before a position passes it.
     """
@@ -62,14 +63,14 @@ class JobReplay:
         self,
         destination: Destination,
         num: int,
-        new_run: NewRun,
+        runs: Runs,
         refuse: Callable[[Refusal], None],
         keep_refusals: Callable[[], None],
     ) -> None:
         self._to = destination
         self._client = destination.client
         self._num = num
-        self._operations = Operations(destination, num, new_run)
+        self._operations = Operations(destination, num, runs)
         self._refuse = refuse
         self._keep_refusals = keep_refusals
         self._batches: dict[str, _Batch] = {}

@@ -1,0 +1,197 @@
+"""One run for each point from before its VM to its end, whatever its program does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+from hydra_gce.bucket import Bucket
+from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.tracking.relay.destination import Destination
+from hydra_gce.tracking.relay.relay import Relay
+from tests.tracking.lab import STARTED, SWEEP, Scribe, relay_for
+
+
+class Killed(BaseException):
+    """The relay's process ends here."""
+
+
+@pytest.fixture
+def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
+    def make(num: int = 0, attempt: int = 1) -> Scribe:
+        return Scribe(bucket, tmp_path, num, attempt)
+
+    return make
+
+
+def by_name(store: str, view: int = ViewType.ACTIVE_ONLY) -> dict[str, Any]:
+    client = MlflowClient(store)
+    runs = client.search_runs([e.experiment_id for e in client.search_experiments()], "", view)
+    names = {run.info.run_name: run for run in runs}
+    assert len(names) == len(runs)
+    return names
+
+
+def experiment_of(store: str, run: Any) -> str:
+    name: str = MlflowClient(store).get_experiment(run.info.experiment_id).name
+    return name
+
+
+def test_runs_are_there_before_any_vm_is(bucket: Bucket, store: str) -> None:
+    relay = relay_for(bucket, store, experiment="membrane")
+    relay.tick({})
+    runs = by_name(store)
+    assert set(runs) == {SWEEP, "lr=1e-3", "lr=1e-4"}
+    assert runs["lr=1e-3"].info.status == "SCHEDULED" and runs[SWEEP].info.status == "RUNNING"
+    assert {experiment_of(store, run) for run in runs.values()} == {"membrane"}
+    tags = runs["lr=1e-3"].data.tags
+    assert tags["mlflow.parentRunId"] == runs[SWEEP].info.run_id
+    assert tags["hydra_gce.overrides"] == "lr=1e-3" and tags["hydra_gce.git_dirty"] == "true"
+    assert relay.run_id(1) == runs["lr=1e-4"].info.run_id
+
+
+def test_the_programs_first_run_is_the_points(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str
+) -> None:
+    relay = relay_for(bucket, store, experiment="membrane")
+    relay.tick({})
+    waiting = by_name(store)["lr=1e-3"].info.run_id
+    vm = scribe()
+    run_id = vm.run(user_tags={"mlflow.source.name": "train.py", "own": "x", "mlflow.user": "root"})
+    vm.log(run_id, [("loss", 0.5, 1)])
+    nested = vm.run("fold", parent=run_id)
+    vm.log(nested, [("loss", 0.25, 1)])
+    relay.tick({0: vm.upload()})
+    runs = by_name(store)
+    assert set(runs) == {SWEEP, "lr=1e-3", "lr=1e-4", "fold"}
+    point = runs["lr=1e-3"]
+    assert point.info.run_id == waiting == relay.run_id(0)
+    assert point.info.status == "RUNNING" and point.data.metrics == {"loss": 0.5}
+    assert point.data.tags["mlflow.source.name"] == "train.py" and point.data.tags["own"] == "x"
+    assert point.data.tags["mlflow.parentRunId"] == runs[SWEEP].info.run_id
+    assert runs["fold"].data.tags["mlflow.parentRunId"] == waiting
+
+
+def test_a_program_that_names_its_run_has_it_so(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str
+) -> None:
+    relay = relay_for(bucket, store, experiment="membrane")
+    relay.tick({})
+    vm = scribe()
+    vm.run("my name")
+    relay.tick({0: vm.upload()})
+    runs = by_name(store)
+    assert set(runs) == {SWEEP, "my name", "lr=1e-4"}
+    assert runs["my name"].info.run_id == relay.run_id(0)
+
+
+def test_a_program_that_names_its_experiment_has_its_runs_there(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str
+) -> None:
+    relay = relay_for(bucket, store)
+    relay.tick({})
+    assert {experiment_of(store, run) for run in by_name(store).values()} == {"Default"}
+    for num in (0, 1):
+        vm = scribe(num)
+        run_id = vm.run()
+        vm.log(run_id, [("loss", 0.5, 1)])
+        relay.tick({num: vm.upload()})
+        relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+    relay.close(JobState.COMPLETED, STARTED + 61, {})
+    runs = by_name(store)
+    assert set(runs) == {SWEEP, "lr=1e-3", "lr=1e-4"}
+    assert {experiment_of(store, run) for run in runs.values()} == {"membrane"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert runs["lr=1e-4"].data.tags["mlflow.parentRunId"] == runs[SWEEP].info.run_id
+    assert {relay.run_id(0), relay.run_id(1)} == {runs[n].info.run_id for n in ("lr=1e-3", "lr=1e-4")}
+
+
+def test_a_program_that_logs_nothing_has_a_run_that_lives_as_its_job(bucket: Bucket, store: str) -> None:
+    relay = relay_for(bucket, store)
+
+    def status_at(state: JobState, attempt: int = 1) -> str:
+        relay.tick({0: JobStatus(0, state, attempt, instance=f"hg-{attempt}", zone="us-central1-a")})
+        assert relay.trouble == ""
+        said: str = by_name(store)["lr=1e-3"].info.status
+        return said
+
+    assert status_at(JobState.BOOTING) == "SCHEDULED"
+    assert status_at(JobState.RUNNING) == "RUNNING"
+    assert status_at(JobState.PREEMPTED) == "SCHEDULED"
+    assert status_at(JobState.RUNNING, 2) == "RUNNING"
+    relay.finish(JobStatus(0, JobState.FAILED, 2), STARTED + 60, {"cost_usd": "0.5"})
+    relay.finish(JobStatus(1, JobState.CANCELLED), STARTED + 60, {})
+    relay.close(JobState.FAILED, STARTED + 61, {"cost_usd": "0.6"})
+    assert relay.trouble == ""
+    runs = by_name(store)
+    assert {name: run.info.status for name, run in runs.items()} == {
+        SWEEP: "FAILED",
+        "lr=1e-3": "FAILED",
+        "lr=1e-4": "KILLED",
+    }
+    tags = runs["lr=1e-3"].data.tags
+    assert (tags["hydra_gce.attempt"], tags["hydra_gce.instance"]) == ("2", "hg-2")
+    assert tags["hydra_gce.cost_usd"] == "0.5" and runs[SWEEP].data.tags["hydra_gce.cost_usd"] == "0.6"
+    assert runs["lr=1e-3"].info.end_time == (STARTED + 60) * 1000
+
+
+@pytest.mark.parametrize("experiment", ["membrane", None])
+def test_killed_at_any_call_the_relay_leaves_each_run_once(
+    scribe: Callable[..., Scribe],
+    bucket: Bucket,
+    store: str,
+    experiment: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    vms = [scribe(0), scribe(1)]
+    for vm in vms:
+        run_id = vm.run()
+        vm.log(run_id, [("loss", 0.5, 1)])
+        vm.upload()
+    original, calls, lives = Destination.call, 0, 0
+
+    def one_life(dies_at: int, before: bool) -> Relay | None:
+        nonlocal calls
+        calls = 0
+
+        def counted(self: Destination, what: str, function: Callable[[], Any]) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == dies_at and before:
+                raise Killed
+            answer = original(self, what, function)
+            if calls == dies_at:
+                raise Killed
+            return answer
+
+        monkeypatch.setattr(Destination, "call", counted)
+        relay = relay_for(bucket, store, experiment=experiment)
+        try:
+            relay.tick({num: vm.status(JobState.RUNNING) for num, vm in enumerate(vms)})
+            for vm in vms:
+                relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+            relay.close(JobState.COMPLETED, STARTED + 61, {})
+        except Killed:
+            return None
+        assert relay.trouble == ""
+        return relay
+
+    relay = None
+    while relay is None:
+        lives += 1
+        relay = one_life(6 + lives // 4, before=lives % 2 == 0)
+        assert lives < 200
+    runs = by_name(store)
+    assert lives >= 5
+    assert set(runs) == {SWEEP, "lr=1e-3", "lr=1e-4"}
+    assert {experiment_of(store, run) for run in runs.values()} == {"membrane"}
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
+    assert all(runs[name].data.metrics == {"loss": 0.5} for name in ("lr=1e-3", "lr=1e-4"))
+    assert {runs[n].data.tags["mlflow.parentRunId"] for n in ("lr=1e-3", "lr=1e-4")} == {
+        runs[SWEEP].info.run_id
+    }
