@@ -31,6 +31,7 @@ class Playback:
         self._statuses: dict[int, JobStatus] = {}
         self._finished: set[int] = set()
         self._stop = threading.Event()
+        self._news = threading.Event()
         self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
         self.link = ""
         self._runs: dict[int, str] = {}
@@ -39,11 +40,15 @@ class Playback:
 
     def tick(self) -> None:
         """Hands over what has been seen last."""
-        self._statuses = self._watch.statuses
+        statuses = self._watch.statuses
+        if statuses != self._statuses:
+            self._statuses = statuses
+            self._news.set()
 
     def close(self) -> str:
         """Plays what is left and ends the sweep's own run. What stands in the way, in one sentence, or nothing."""
         self._stop.set()
+        self._news.set()
         if self._relay is None:
             return ""
         self._thread.join()
@@ -60,8 +65,10 @@ class Playback:
         return [replace(job, mlflow_run=self._runs.get(job.num, "")) for job in jobs]
 
     def _work(self) -> None:
-        while not self._stop.wait(_PAUSE_S):
+        while not self._stop.is_set():
             self._play()
+            self._news.wait(_PAUSE_S)
+            self._news.clear()
 
     def _play(self) -> None:
         assert self._relay is not None

@@ -154,6 +154,7 @@ class Attempt:
             JournalParts(self._tracking / "journal.jsonl") if self.spec.tracking else None,
             self._tracking / "artifacts" if self.spec.tracking else None,
             may_write=lambda: self._pulse.is_held(self.bucket),
+            tell=self._pulse.soon,
             # Both are rarer where VMs are very many, and never more often than once a second.
             pause_s=max(1.0, self.spec.heartbeat_s / _PARTS_PER_HEARTBEAT),
         )

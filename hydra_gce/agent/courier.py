@@ -102,14 +102,18 @@ class Courier:
         mirror_every_s: float = 10.0,
         clock: Callable[[], float] = time.monotonic,
         may_write: Callable[[], bool] = lambda: True,
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
-        """``may_write`` says whether the job is this attempt's still; it is asked before each look at the directory."""
+        """``may_write`` says whether the job is this attempt's still; it is asked before each look at the directory.
+        ``tell`` is called when a part of the journal is in the bucket.
+        """
         self._mirror = mirror
         self._artifacts = Tree(bucket, names.artifacts(num), artifacts) if artifacts else None
         self._pause_s = pause_s
         self._mirror_every_s = mirror_every_s
         self._clock = clock
         self._may_write = may_write
+        self._tell = tell
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
@@ -183,4 +187,7 @@ class Courier:
     def _texts(self) -> None:
         self._log.bring()
         if self._journal is not None:
+            before = self._journal.parts
             self._journal.bring()
+            if self._journal.parts > before:
+                self._tell()

@@ -17,6 +17,11 @@ log = logging.getLogger(__name__)
 
 BEAT_S = 3.0
 _SAY_EVERY_S = 60.0
+_LEAST_S = 1.5
+"""Between two beats for news that can wait: a bucket takes one write a second of an object.
+
+https://cloud.google.com/storage/quotas#objects
+"""
 _WRITES = 5
 
 
@@ -82,6 +87,7 @@ class Pulse:
         self._every_s = every_s
         self._line = StatusLine(bucket, names, claim)
         self._wake = threading.Event()
+        self._urgent = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
         self._said = -_SAY_EVERY_S
@@ -92,13 +98,18 @@ class Pulse:
 
     def now(self) -> None:
         """There is news: the next beat comes at once."""
+        self._urgent.set()
+        self._wake.set()
+
+    def soon(self) -> None:
+        """There is news that may wait a moment, where the last beat has only just been."""
         self._wake.set()
 
     def stop(self, within_s: float) -> None:
         """No beat comes after this one, and none is repeated; waits ``within_s`` seconds for one that is under way."""
         self._stop.set()
         self._line.close()
-        self._wake.set()
+        self.now()
         self._thread.join(within_s)
 
     def is_held(self, bucket: Bucket | None = None) -> bool:
@@ -111,8 +122,11 @@ class Pulse:
     def _work(self) -> None:
         while not self._stop.is_set() and not self.lost.is_set():
             self._wake.clear()
+            self._urgent.clear()
+            began = time.monotonic()
             self._beat()
             self._wake.wait(self._every_s)
+            self._urgent.wait(max(0.0, began + min(_LEAST_S, self._every_s) - time.monotonic()))
 
     def _beat(self) -> None:
         try:

@@ -45,7 +45,7 @@ def test_records_appear_while_the_job_runs_and_end_with_it(
     scene: Scene, bucket: Bucket, store: str, tmp_path: Path
 ) -> None:
     client = MlflowClient(store)
-    playback = Playback(relay_for(bucket, store), scene.watch)
+    playback = Playback(relay_for(bucket, store, experiment="membrane"), scene.watch)
     claim = scene.claim(0, scene.placed(0))
     vm = Scribe(bucket, tmp_path / "vm", 0)
     run_on_vm = vm.run()
@@ -86,7 +86,7 @@ def test_a_sweep_with_a_failed_job_has_failed(
 ) -> None:
     client = MlflowClient(store)
     scene.settings.max_attempts = 1
-    playback = Playback(relay_for(bucket, store), scene.watch)
+    playback = Playback(relay_for(bucket, store, experiment="membrane"), scene.watch)
     first = scene.placed(0)
     claim = scene.claim(0, first)
     vm = Scribe(bucket, tmp_path / "vm", 0)
