@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from hydra_gce.batch import Batch
 from hydra_gce.cargo.worktree import git_state
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.logs import follow
 from hydra_gce.money.report import tags
 from hydra_gce.settings import Settings
 from hydra_gce.specs import experiment
@@ -17,17 +21,20 @@ from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
 
 if TYPE_CHECKING:
+    from hydra_gce.tracking.relay.capture import Captured
     from hydra_gce.tracking.relay.relay import Relay
 
 _PAUSE_S = 1.0
 
 
 class Playback:
-    """``relay`` is None where nothing is tracked."""
+    """``relay`` is None where nothing is tracked; ``capture`` records programs that never call MLflow, too."""
 
-    def __init__(self, relay: Relay | None, watch: Watch) -> None:
+    def __init__(self, relay: Relay | None, watch: Watch, capture: bool = False) -> None:
         self._relay = relay
         self._watch = watch
+        self._capture = capture
+        self._started = watch.clock()
         self._statuses: dict[int, JobStatus] = {}
         self._finished: set[int] = set()
         self._stop = threading.Event()
@@ -76,16 +83,41 @@ class Playback:
         for track in list(self._watch.tracks.values()):
             if track.collected is not None and track.num not in self._finished:
                 self._finished.add(track.num)
-                self._relay.finish(_last_status(track), track.collected.result.ended, self._tags(track))
+                ended, tags = track.collected.result.ended, self._tags(track)
+                self._relay.finish(_last_status(track), ended, tags, self._captured(track))
         self._note()
 
     def _tags(self, track: Track) -> dict[str, str]:
-        return {
+        """What its VMs were and took. Of a VM that was begun by a launch before this one, the times are not known."""
+        status, machine = track.status, track.machine.rpartition(" in ")[0]
+        known = {
             **tags(self._watch.fleet.ledger, track.num, self._watch.clock()),
-            "machine": track.machine.rpartition(" in ")[0],
+            "machine": machine,
+            "spot": str(machine.startswith("spot ")).lower(),
             "zone": track.zone,
             "instance": track.instance,
+            "preemptions": str(track.preemptions),
         }
+        if track.first_placed:
+            known["queue_s"] = f"{track.first_placed - self._started:.1f}"
+        if track.placed and status and status.started > track.placed:
+            known["boot_s"] = f"{status.started - track.placed:.1f}"
+        return known
+
+    def _captured(self, track: Track) -> Captured | None:
+        if not self._capture or track.collected is None:
+            return None
+        from hydra_gce.tracking.relay.capture import Captured
+
+        config = _plain(track.point.config)
+        bucket, sweep, num = self._watch.bucket, self._watch.names.sweep, track.num
+
+        def log() -> str:
+            return "".join(f"{line}\n" for line in follow(bucket, sweep, num, None, forever=False))
+
+        return Captured(
+            {str(k): v for k, v in config.items()}, track.collected.value, track.point.output_dir, log
+        )
 
     def _note(self) -> None:
         assert self._relay is not None
@@ -112,6 +144,17 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
         experiment=experiment(settings, environ),
     )
     return Relay(batch.bucket, batch.identity.names, tracked, environ.get("MLFLOW_TRACKING_URI"))
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    """The program's own part, resolved where this machine can."""
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    try:
+        values = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException:  # a resolver of the program's own, or a value that has to be given still
+        values = OmegaConf.to_container(own)
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def _last_status(track: Track) -> JobStatus:

@@ -101,6 +101,9 @@ class Tracking:
     mode: str = "auto"
     # Experiment for programs that do not choose one. null: MLFLOW_EXPERIMENT_NAME, or MLflow's default.
     experiment: str | None = None
+    # Records programs that never call MLflow, too: their config as params, what they return as metrics, and
+    # their output directory and log as artifacts.
+    capture: bool = False
 
 
 @dataclass(eq=False, repr=False, match_args=False)

@@ -173,7 +173,8 @@ class Sweep:
         self._estimate = self._estimated(fleet, len(batch.points))
         watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
         keeper = Keeper(batch.bucket, names.ledger, ledger)
-        playback = Playback(relay_to_mlflow(batch, self.settings, os.environ), watch)
+        relay = relay_to_mlflow(batch, self.settings, os.environ)
+        playback = Playback(relay, watch, self.settings.tracking.capture)
         display = Display.for_terminal(sys.stdout)
         interrupts = Interrupts(self.settings.on_interrupt, display)
         try:

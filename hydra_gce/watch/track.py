@@ -23,7 +23,7 @@ class Track:
 
     ``lost`` counts VMs that were lost in other ways than to Compute Engine's market: what it took back are
     ``preemptions``. ``queue`` tells of its VM that waits in Google's queue. ``ending`` brings the job's result home,
-    ``collecting`` is that under way. ``heard``, ``placed`` and ``ended`` are seconds since the epoch.
+    ``collecting`` is that under way. ``heard``, ``placed``, ``first_placed`` and ``ended`` are seconds since the epoch.
     """
 
     point: Point
@@ -41,6 +41,7 @@ class Track:
     generation: int = 0
     heard: float = 0.0
     placed: float = 0.0
+    first_placed: float = 0.0
     ended: float = 0.0
     note: str = ""
     queue: str = ""
@@ -66,6 +67,7 @@ class Track:
         self.instance, self.zone = placed.instance, placed.candidate.zone
         self.machine = str(placed.candidate)
         self.placed = self.heard = now
+        self.first_placed = self.first_placed or now
         self.note = ""
         if self.state in (JobState.PENDING, JobState.PROVISIONING, JobState.PREEMPTED):
             self.state = JobState.BOOTING

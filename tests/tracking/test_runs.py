@@ -6,12 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.tracking.relay.capture import Captured, numbers
 from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
 from tests.tracking.lab import STARTED, SWEEP, Scribe, relay_for
@@ -195,3 +197,65 @@ def test_killed_at_any_call_the_relay_leaves_each_run_once(
     assert {runs[n].data.tags["mlflow.parentRunId"] for n in ("lr=1e-3", "lr=1e-4")} == {
         runs[SWEEP].info.run_id
     }
+
+
+def captured(directory: Path) -> Captured:
+    (directory / "plots").mkdir(parents=True)
+    (directory / "plots" / "a.txt").write_text("a plot")
+    config = {"lr": 1e-3, "model": {"filters": 16, "own:odd?": 1}, "sizes": [1, 2], "empty": {}}
+    return Captured(config, {"score": 0.5, "folds": (1, 2)}, directory, lambda: "step 1\nstep 2\n")
+
+
+def test_a_program_that_never_calls_mlflow_is_recorded_where_that_is_asked_for(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str, tmp_path: Path
+) -> None:
+    what = captured(tmp_path / "output")
+    vm = scribe(1)  # this one does call it
+    vm.log(vm.run(), [("loss", 0.5, 1)])
+    vm.upload()
+    refused: list[str] = []
+    for _ in range(2):  # by a relay, and once more by another
+        relay = relay_for(bucket, store, experiment="membrane")
+        tags = {"cost_usd": "0.25", "boot_s": "12.5", "machine": "e2-micro"}
+        relay.finish(JobStatus(0, JobState.COMPLETED, 1), STARTED + 60, tags, what)
+        relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {}, what)
+        assert relay.trouble == ""
+        refused += [refusal.what for refusal in relay.refused]
+    runs, client = by_name(store), MlflowClient(store)
+    run, other = runs["lr=1e-3"], runs["lr=1e-4"]
+    assert run.data.params == {"lr": "0.001", "model.filters": "16", "sizes": "[1, 2]", "empty": "{}"}
+    assert run.data.metrics == {
+        "score": 0.5,
+        "folds.0": 1,
+        "folds.1": 2,
+        "hydra_gce/cost_usd": 0.25,
+        "hydra_gce/boot_s": 12.5,
+    }
+    assert [info.path for info in client.list_artifacts(run.info.run_id, "output/plots")] == [
+        "output/plots/a.txt"
+    ]
+    assert _text(client, run, "log.txt", tmp_path) == "step 1\nstep 2\n"
+    assert "model.own:odd?" in {
+        refusal.what.removeprefix("param ").split("=")[0] for refusal in relay.refused
+    }
+    assert other.data.params == {} and client.list_artifacts(other.info.run_id) == []
+
+
+def _text(client: MlflowClient, run: Any, path: str, directory: Path) -> str:
+    return Path(client.download_artifacts(run.info.run_id, path, str(directory))).read_text()
+
+
+@pytest.mark.parametrize(
+    ("returned", "metrics"),
+    [
+        (0.5, [("return_value", 0.5)]),
+        (np.float32(0.5), [("return_value", 0.5)]),
+        ([1, (2,)], [("return_value.0", 1), ("return_value.1.0", 2)]),
+        ({"a": {"b": 1}, "c": "text"}, [("a.b", 1)]),
+        (None, []),
+        (True, []),
+        (np.zeros(3), []),
+    ],
+)
+def test_numbers_of_a_return_value(returned: object, metrics: list[tuple[str, float]]) -> None:
+    assert list(numbers(returned)) == metrics

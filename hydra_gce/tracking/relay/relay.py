@@ -27,6 +27,7 @@ from hydra_gce.tracking.relay.refusals import Refusals
 from hydra_gce.tracking.relay.runs import Runs, TrackedSweep, prefixed
 
 if TYPE_CHECKING:
+    from hydra_gce.tracking.relay.capture import Captured
     from hydra_gce.tracking.relay.replay import JobReplay
 
 _PARTS_PER_COMMIT = 50
@@ -38,6 +39,7 @@ class _Ending:
     status: JobStatus
     ended: float
     tags: Mapping[str, str]
+    captured: Captured | None
 
 
 class Relay:
@@ -82,13 +84,16 @@ class Relay:
 
         self._safely(work)
 
-    def finish(self, status: JobStatus, ended: float, tags: Mapping[str, str]) -> None:
+    def finish(
+        self, status: JobStatus, ended: float, tags: Mapping[str, str], captured: Captured | None = None
+    ) -> None:
         """The job has ended as ``status`` says, ``ended`` seconds since the epoch: so do its runs, with their
         artifacts.
 
-        ``tags`` go to its point as ``hydra_gce.<name>``. What fails is tried again by ``tick`` and ``close``.
+        ``tags`` go to its point as ``hydra_gce.<name>``, numbers among them as metrics ``hydra_gce/<name>`` too;
+        ``captured`` is recorded if its program started no run. What fails is tried again by ``tick`` and ``close``.
         """
-        self._endings[status.num] = _Ending(status, ended, dict(tags))
+        self._endings[status.num] = _Ending(status, ended, dict(tags), captured)
         self._safely(self._end_jobs)
 
     def close(self, state: JobState, ended: float, tags: Mapping[str, str]) -> None:
@@ -253,10 +258,25 @@ class Relay:
             return
         if num in self._replays:
             self._bring_artifacts(to, num, point, attempt)
+        if point.is_waiting and ending.captured:
+            self._capture(to, point, ending)
         for run in to.of_job(num):
             runs.end(run, ending.status.state, ending.ended)
-        to.set_tags(point.run_id, {**prefixed(ending.tags), ENDED_TAG: str(attempt)})
+        runs.account(point, ending.tags, ending.ended)
+        to.set_tags(point.run_id, {ENDED_TAG: str(attempt)})
         point.ended_attempt = attempt
+
+    def _capture(self, to: Destination, point: KnownRun, ending: _Ending) -> None:
+        from hydra_gce.tracking.relay import capture
+
+        assert ending.captured is not None
+        num, attempt = ending.status.num, ending.status.attempt
+
+        def refuse(what: str, why: str) -> None:
+            self._refusals.add(Refusal(num, point.run_id, attempt, 0, what, why))
+
+        capture.record(to, point, ending.captured, ending.ended, refuse)
+        self._refusals.keep(to, num)
 
     def _bring_artifacts(self, to: Destination, num: int, point: KnownRun, attempt: int) -> None:
         from hydra_gce.tracking.relay import artifacts

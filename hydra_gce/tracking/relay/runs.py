@@ -36,6 +36,7 @@ STATUS = {
 
 _ENDS = ("FINISHED", "FAILED", "KILLED")
 _LONGEST_NAME = 250
+_NUMBERS = ("cost_usd", "usd_per_hour", "vm_seconds", "attempts", "preemptions", "queue_s", "boot_s")
 _OVERRIDES = "hydra_gce.overrides"
 
 
@@ -122,6 +123,19 @@ class Runs:
             return
         end_time = int(ended * 1000) if is_open or not info.end_time else info.end_time
         self._to.end_run(run.run_id, status, end_time)
+
+    def account(self, point: KnownRun, tags: Mapping[str, str], ended: float) -> None:
+        """What the job took: as tags to be read, and as metrics to be sorted and drawn by."""
+        from mlflow.entities import Metric
+
+        self._to.set_tags(point.run_id, prefixed(tags))
+        metrics = [
+            Metric(f"hydra_gce/{name}", float(tags[name]), int(ended * 1000), 0)
+            for name in _NUMBERS
+            if name in tags
+        ]
+        if metrics:
+            self._to.call("take a batch", lambda: self._to.client.log_batch(point.run_id, metrics))
 
     def _adopt(self, waiting: KnownRun, record: Mapping[str, Any], own: Mapping[str, str]) -> None:
         """``RUN_TAG`` last: whoever finds it there finds all the rest."""
