@@ -85,6 +85,10 @@ class SweepNames:
         """The files that MLflow's journal points to, as a prefix."""
         return f"{self.job(num)}artifacts/"
 
+    def artifacts_done(self, num: int) -> str:
+        """Which of them MLflow's artifact store has: see ``tracking.relay.artifacts``."""
+        return f"{self.job(num)}artifacts.done"
+
     def console(self, instance: str) -> str:
         """The end of the serial console of a VM that fell silent."""
         return f"{self.prefix}console/{instance}"
@@ -236,6 +240,27 @@ class Bucket:
         finally:
             part.unlink(missing_ok=True)
 
+    def copy(self, entry: Entry, target: str) -> None:
+        """Copies an object to ``target`` (``gs://bucket/name``), inside Cloud Storage however large it is.
+
+        :raises ObjectMissing: it is not there any more as it was listed.
+        :raises Damaged: the copy is not what the object is.
+        """
+        from google.api_core.exceptions import NotFound
+
+        to_bucket, _, to_name = target.removeprefix("gs://").partition("/")
+        source = self._bucket.blob(ROOT + entry.name, generation=entry.generation)
+        copied = self._bucket.client.bucket(to_bucket).blob(to_name)
+        try:
+            source.reload(**self._patience())
+            token, _, _ = copied.rewrite(source, **self._patience())
+            while token is not None:
+                token, _, _ = copied.rewrite(source, token=token, **self._patience())
+        except NotFound as error:
+            raise ObjectMissing(f"gs://{self.name}/{ROOT}{entry.name} was written over") from error
+        if source.crc32c and copied.crc32c and source.crc32c != copied.crc32c:
+            raise Damaged(f"{target} is not what gs://{self.name}/{ROOT}{entry.name} is")
+
     def list(self, prefix: str) -> Iterator[Entry]:
         for blob in self._bucket.list_blobs(prefix=ROOT + prefix, **self._patience()):
             yield _entry(blob)
@@ -252,14 +277,22 @@ class Bucket:
 
 def _is_whole(blob: storage.Blob, blocks: Iterable[bytes]) -> bool:
     """Whether this is the content that ``blob`` was downloaded as, by the CRC-32C that came along."""
+    return not blob.crc32c or _crc32c(blocks) == blob.crc32c
+
+
+def checksum(path: Path) -> str:
+    """A file's CRC-32C, as Cloud Storage writes it."""
+    with path.open("rb") as file:
+        return _crc32c(iter(lambda: file.read(_BLOCK), b""))
+
+
+def _crc32c(blocks: Iterable[bytes]) -> str:
     import google_crc32c
 
-    if not blob.crc32c:
-        return True
-    checksum = 0
+    value = 0
     for block in blocks:
-        checksum = google_crc32c.extend(checksum, block)
-    return bool(base64.b64encode(checksum.to_bytes(4, "big")).decode() == blob.crc32c)
+        value = google_crc32c.extend(value, block)
+    return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
 def _entry(blob: storage.Blob) -> Entry:

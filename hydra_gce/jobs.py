@@ -136,6 +136,7 @@ class JobStatus:
     metric: float | None = None
     log_parts: int = 0
     journal_parts: int = 0
+    artifact_syncs: int = 0
     message: str = ""
 
     def to_metadata(self) -> dict[str, str]:
@@ -156,6 +157,7 @@ class JobStatus:
             metric=float(metadata["metric"]) if metadata["metric"] else None,
             log_parts=int(metadata["log_parts"]),
             journal_parts=int(metadata["journal_parts"]),
+            artifact_syncs=int(metadata["artifact_syncs"]),
             message=metadata["message"],
         )
 

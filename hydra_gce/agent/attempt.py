@@ -90,6 +90,7 @@ class Attempt:
             metric=metric.value if metric else None,
             log_parts=self._courier.log_parts if self._courier else 0,
             journal_parts=self._courier.journal_parts if self._courier else 0,
+            artifact_syncs=self._courier.artifact_syncs if self._courier else 0,
             message=self._message,
         )
 

@@ -16,6 +16,8 @@ from hydra_gce.mirror import Mirror
 log = logging.getLogger(__name__)
 
 _LOG_PART = 1 << 20
+_SETTLED_S = 2.0
+"""An artifact that is being copied to its place is not shown half."""
 
 
 class PartSource(Protocol):
@@ -69,20 +71,30 @@ class Tree:
         self._prefix = prefix
         self._directory = directory
         self._sent: dict[Path, tuple[int, int]] = {}
+        self.syncs = 0
 
-    def sync(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
-        """False: the time that ``left_s`` names was too short for all of them."""
+    def sync(self, left_s: Callable[[], float] = lambda: math.inf, settled_s: float = 0.0) -> bool:
+        """False: the time that ``left_s`` names was too short for all. ``syncs`` counts those that sent anything.
+
+        :param settled_s: files that were written to within so many seconds are left for the next time.
+        """
+        sent = False
+        whole = True
         for path in sorted(self._directory.rglob("*")):
             if not path.is_file():
                 continue
             if left_s() <= 0:
                 log.warning("no time is left for %s", path.name)
-                return False
+                whole = False
+                break
             state = path.stat()
-            if self._sent.get(path) != (state.st_size, state.st_mtime_ns):
+            is_new = self._sent.get(path) != (state.st_size, state.st_mtime_ns)
+            if is_new and time.time() - state.st_mtime >= settled_s:
                 self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
                 self._sent[path] = (state.st_size, state.st_mtime_ns)
-        return True
+                sent = True
+        self.syncs += sent
+        return whole
 
 
 class Courier:
@@ -131,6 +143,10 @@ class Courier:
     def journal_parts(self) -> int:
         return self._journal.parts if self._journal else 0
 
+    @property
+    def artifact_syncs(self) -> int:
+        return self._artifacts.syncs if self._artifacts else 0
+
     def start(self) -> None:
         self._thread.start()
 
@@ -175,7 +191,7 @@ class Courier:
                 if self._clock() - mirrored >= self._mirror_every_s and self._may_write():
                     self._mirror.sync(self._left_s)
                     if self._artifacts:
-                        self._artifacts.sync(self._left_s)
+                        self._artifacts.sync(self._left_s, _SETTLED_S)
                     mirrored = self._clock()
             except Exception:  # the bucket may be out of reach for a while; finish() tries again, and raises
                 log.exception("could not bring the job's output to the bucket; trying again")

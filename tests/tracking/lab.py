@@ -33,6 +33,7 @@ class Machine:
     num: int
     attempt: int
     parts: int = 0
+    syncs: int = 0
 
     def __post_init__(self) -> None:
         self._parts = JournalParts(self.directory / FILE_NAME)
@@ -47,6 +48,7 @@ class Machine:
             if path.is_file():
                 name = path.relative_to(artifacts).as_posix()
                 self.bucket.upload(names.artifacts(self.num) + name, path)
+        self.syncs += 1
         return self.status(JobState.RUNNING)
 
     def status(self, state: JobState) -> JobStatus:
@@ -57,6 +59,7 @@ class Machine:
             instance=f"hg-{SWEEP}-{self.attempt}",
             zone="us-central1-a",
             journal_parts=self.parts,
+            artifact_syncs=self.syncs,
         )
 
 

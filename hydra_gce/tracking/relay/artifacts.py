@@ -1,55 +1,152 @@
-"""Carries the artifacts of a job's runs and models from the bucket into the artifact store, file by file."""
+"""Carries the artifacts of a job's runs and models from the bucket into the artifact store, while they come.
+
+What is done stands in the bucket: the generation of each object that the store has. A relay that was killed is followed
+by one that goes on with the rest; a file that the program wrote again is another generation, and is brought again.
+"""
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from hydra_gce.bucket import Bucket
-from hydra_gce.tracking.relay.destination import Destination, Refused
+from hydra_gce.bucket import Bucket, Entry, SweepNames, checksum
+from hydra_gce.errors import ObjectMissing
+from hydra_gce.tracking.relay.destination import Destination, Refused, Unknown
 
 _MODELS = "models"
 _MODEL_FILE = "MLmodel"
+_SAVE_EVERY = 32
+
+Refuse = Callable[[str, str, str], None]
 
 
-def upload(
-    bucket: Bucket, prefix: str, destination: Destination, refuse: Callable[[str, str, str], None]
-) -> None:
-    """Everything below ``prefix``: ``<run>/…`` and ``models/<model>/…``, by the ids that the programs know.
+class ArtifactLane:
+    """Of one job: objects ``<run>/…`` and ``models/<model>/…``, by the ids that the programs know.
 
-    One file at a time lies on this machine's disk, none in memory. Repeating it changes nothing.
-    ``refuse(run, what, why)`` is told of a file that the store would not have; ``run`` is the program's id,
-    empty for a model's file.
+    One file at a time lies on this machine's disk, none in memory; into a store in Cloud Storage it is copied there.
+    ``refuse(run, what, why)`` is told of a file that the store would not have; ``run`` is the program's id, empty for a
+    model's file.
     """
-    with tempfile.TemporaryDirectory(prefix="hydra-gce-artifact-") as directory:
-        for entry in bucket.list(prefix):
-            path = PurePosixPath(entry.name[len(prefix) :])
+
+    def __init__(self, bucket: Bucket, names: SweepNames, num: int, to: Destination, refuse: Refuse) -> None:
+        self._bucket = bucket
+        self._prefix = names.artifacts(num)
+        self._record = names.artifacts_done(num)
+        self._to = to
+        self._refuse = refuse
+        self._places = _Places(to)
+        self._done: dict[str, int] | None = None
+        self._unsaved = 0
+
+    def bring(self, to_end: bool) -> None:
+        """All that is there and not in the store. Until the end, a file whose run or model is not known yet waits."""
+        done = self._read_record()
+        for entry in self._bucket.list(self._prefix):
+            name = entry.name[len(self._prefix) :]
+            if done.get(name) == entry.generation:
+                continue
+            path = PurePosixPath(name)
             try:
-                put = _target(destination, path)
-                local = Path(directory) / path.name
-                bucket.download(entry.name, local)
-                _with_our_ids(local, destination)
-                destination.call(f"take the artifact {path}", partial(put, str(local)))
-                local.unlink()
+                self._bring(entry, path)
+            except ObjectMissing:
+                continue  # written anew in the meantime: the next call sees it
             except Refused as refused:
-                refuse("" if path.parts[0] == _MODELS else path.parts[0], f"artifact {path}", str(refused))
+                if isinstance(refused, Unknown) and not to_end:
+                    continue
+                owner = "" if path.parts[0] == _MODELS else path.parts[0]
+                self._refuse(owner, f"artifact {path}", str(refused))
+            done[name] = entry.generation
+            self._unsaved += 1
+            if self._unsaved >= _SAVE_EVERY:
+                self._save()
+        if self._unsaved:
+            self._save()
+
+    def _bring(self, entry: Entry, path: PurePosixPath) -> None:
+        place = self._places.of(path)
+        if place.in_cloud_storage and path.name != _MODEL_FILE:
+            target = f"{place.uri}/{place.below}/{path.name}" if place.below else f"{place.uri}/{path.name}"
+            self._to.call(f"take the artifact {path}", lambda: self._bucket.copy(entry, target))
+            return
+        with tempfile.TemporaryDirectory(prefix="hydra-gce-artifact-") as directory:
+            local = Path(directory) / path.name
+            self._bucket.download(entry.name, local, entry.generation)
+            if path.name == _MODEL_FILE:
+                _with_our_ids(local, self._to)
+            self._to.call(f"take the artifact {path}", partial(place.put, str(local)))
+            place.verify(local)
+
+    def _read_record(self) -> dict[str, int]:
+        if self._done is None:
+            try:
+                self._done = json.loads(self._bucket.read(self._record))
+            except ObjectMissing:
+                self._done = {}
+        assert self._done is not None
+        return self._done
+
+    def _save(self) -> None:
+        self._bucket.write(self._record, json.dumps(self._done).encode())
+        self._unsaved = 0
 
 
-def _target(destination: Destination, path: PurePosixPath) -> Callable[[str], None]:
-    """What puts a local file where ``path`` says."""
-    client, parts = destination.client, path.parts
-    if parts[0] == _MODELS and len(parts) > 2:
-        model = destination.model_id(parts[1])
-        folder = "/".join(parts[2:-1]) or None
-        return lambda local: client.log_model_artifact(model, local, folder)
-    run_id, folder = destination.run_id(parts[0]), "/".join(parts[1:-1]) or None
-    return lambda local: client.log_artifact(run_id, local, folder)
+@dataclass(frozen=True)
+class _Place:
+    """Where a file goes: ``below`` its run's or model's artifacts, which lie at ``uri``."""
+
+    uri: str
+    below: str
+    put: Callable[[str], None]
+
+    @property
+    def in_cloud_storage(self) -> bool:
+        return self.uri.startswith("gs://")
+
+    def verify(self, local: Path) -> None:
+        """Where the store is a directory here, that it has what was put there.
+
+        :raises OSError: it has not: a full disk, a file that was changed.
+        """
+        from mlflow.utils.file_utils import local_file_uri_to_path
+
+        if "://" in self.uri and not self.uri.startswith("file:"):
+            return
+        there = Path(local_file_uri_to_path(self.uri)) / self.below / local.name
+        if checksum(there) != checksum(local):
+            raise OSError(f"{there} is not what was written there")
+
+
+class _Places:
+    """Of the runs and models of a job; each is asked for once."""
+
+    def __init__(self, to: Destination) -> None:
+        self._to = to
+        self._uris: dict[str, str] = {}
+
+    def of(self, path: PurePosixPath) -> _Place:
+        """:raises Unknown: its run or model is."""
+        client, parts = self._to.client, path.parts
+        if parts[0] == _MODELS and len(parts) > 2:
+            model = self._to.model_id(parts[1])
+            below = "/".join(parts[2:-1])
+            uri = self._uri(model, lambda: client.get_logged_model(model).artifact_location)
+            return _Place(uri, below, lambda local: client.log_model_artifact(model, local, below or None))
+        run = self._to.run_id(parts[0])
+        below = "/".join(parts[1:-1])
+        uri = self._uri(run, lambda: client.get_run(run).info.artifact_uri)
+        return _Place(uri, below, lambda local: client.log_artifact(run, local, below or None))
+
+    def _uri(self, owner: str, ask: Callable[[], str]) -> str:
+        if owner not in self._uris:
+            self._uris[owner] = self._to.call("say where artifacts go", ask).rstrip("/")
+        return self._uris[owner]
 
 
 def _with_our_ids(local: Path, destination: Destination) -> None:
     """A model's description names its run and itself: by the ids that they have in the store."""
-    if local.name == _MODEL_FILE:
-        text = local.read_text(encoding="utf-8")
-        local.write_text(destination.translate(text), encoding="utf-8")
+    text = local.read_text(encoding="utf-8")
+    local.write_text(destination.translate(text), encoding="utf-8")

@@ -46,6 +46,10 @@ class Refused(HydraGCEError):
     """The store answered that it will not have this."""
 
 
+class Unknown(Refused):
+    """A record or a file is of a run or model that is not known, or not yet."""
+
+
 @dataclass(frozen=True, order=True)
 class Position:
     """How far a run's journal is in the store: ``part`` of ``attempt`` and all before is, for all runs of its
@@ -270,15 +274,15 @@ class Destination:
             self.call("take tags", lambda some=some: self.client.log_batch(run_id, tags=some))  # type: ignore[misc]
 
     def run_id(self, vm_id: str) -> str:
-        """:raises Refused: no run is known by that id."""
+        """:raises Unknown: no run is known by that id."""
         if vm_id not in self.runs:
-            raise Refused("the record that made its run is missing")
+            raise Unknown("the record that made its run is missing")
         return self.runs[vm_id].run_id
 
     def model_id(self, vm_model: str) -> str:
-        """:raises Refused: no model is known by that id."""
+        """:raises Unknown: no model is known by that id."""
         if vm_model not in self.models:
-            raise Refused("the record that made its model is missing")
+            raise Unknown("the record that made its model is missing")
         return self.models[vm_model]
 
     def of_job(self, num: int) -> list[KnownRun]:

@@ -27,6 +27,7 @@ from hydra_gce.tracking.relay.refusals import Refusals
 from hydra_gce.tracking.relay.runs import Runs, TrackedSweep, prefixed
 
 if TYPE_CHECKING:
+    from hydra_gce.tracking.relay.artifacts import ArtifactLane
     from hydra_gce.tracking.relay.capture import Captured
     from hydra_gce.tracking.relay.replay import JobReplay
 
@@ -66,6 +67,8 @@ class Relay:
         self._store: tuple[Destination, Runs] | None = None
         self._refusals = Refusals()
         self._replays: dict[int, JobReplay] = {}
+        self._lanes: dict[int, ArtifactLane] = {}
+        self._syncs: dict[int, int] = {}
         self._cursors: dict[int, tuple[int, int]] = {}
         self._endings: dict[int, _Ending] = {}
         self._points: dict[int, tuple[str, str]] = {}
@@ -80,6 +83,7 @@ class Relay:
             for num, status in sorted(statuses.items()):
                 if num not in self._endings:
                     self._follow(num, status, to_end=False)
+                    self._bring_artifacts(num, status, to_end=False)
             self._end_jobs()
 
         self._safely(work)
@@ -165,6 +169,8 @@ class Relay:
         """Forgets everything that may not be in the store: what is there, the next attempt reads from it."""
         self.trouble = trouble
         self._store = None
+        self._lanes.clear()
+        self._syncs.clear()
         self._replays.clear()
         self._cursors.clear()
 
@@ -256,8 +262,7 @@ class Relay:
         point, attempt = to.point(num), ending.status.attempt
         if point is None or (point.ended_attempt is not None and point.ended_attempt >= attempt):
             return
-        if num in self._replays:
-            self._bring_artifacts(to, num, point, attempt)
+        self._bring_artifacts(num, ending.status, to_end=True)
         if point.is_waiting and ending.captured:
             self._capture(to, point, ending)
         for run in to.of_job(num):
@@ -278,12 +283,19 @@ class Relay:
         capture.record(to, point, ending.captured, ending.ended, refuse)
         self._refusals.keep(to, num)
 
-    def _bring_artifacts(self, to: Destination, num: int, point: KnownRun, attempt: int) -> None:
-        from hydra_gce.tracking.relay import artifacts
+    def _bring_artifacts(self, num: int, status: JobStatus, to_end: bool) -> None:
+        """What has come since; a job that has ended may have brought more than its last status counts."""
+        if num not in self._replays or not (to_end or status.artifact_syncs > self._syncs.get(num, 0)):
+            return
+        to, _ = self._destination()
+        if num not in self._lanes:
+            from hydra_gce.tracking.relay.artifacts import ArtifactLane
 
-        def refuse(vm_run: str, what: str, why: str) -> None:
-            run = to.runs.get(vm_run, point)
-            self._refusals.add(Refusal(num, run.run_id, attempt, 0, what, why))
+            def refuse(vm_run: str, what: str, why: str) -> None:
+                run = to.runs.get(vm_run) or to.point(num)
+                self._refusals.add(Refusal(num, run.run_id if run else "", status.attempt, 0, what, why))
 
-        artifacts.upload(self._bucket, self._names.artifacts(num), to, refuse)
+            self._lanes[num] = ArtifactLane(self._bucket, self._names, num, to, refuse)
+        self._lanes[num].bring(to_end)
         self._refusals.keep(to, num)
+        self._syncs[num] = status.artifact_syncs
