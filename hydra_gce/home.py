@@ -31,7 +31,8 @@ def cache() -> Path:
 class SweepRecord:
     """What the laptop keeps of a sweep. ``key`` is the hexadecimal key that seals its specs and results.
 
-    ``ended`` is None until all jobs of its last batch have their results, seconds since the epoch.
+    ``ended`` is None until all jobs of its last batch have their results, seconds since the epoch. ``tracking_uri`` is
+    the MLflow store that has its runs, None while there are none.
     """
 
     sweep: str
@@ -43,6 +44,7 @@ class SweepRecord:
     started: float
     pid: int
     ended: float | None = None
+    tracking_uri: str | None = None
 
     def save(self) -> None:
         directory = home() / "sweeps"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import SystemRandom
@@ -17,6 +19,8 @@ from hydra_gce.errors import GenerationMismatch
 from hydra_gce.home import SweepRecord, sweep_records
 from hydra_gce.names import sweep_name
 from hydra_gce.settings import Settings
+
+_RECORDS = threading.Lock()  # the relay's thread writes to them, too
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,19 @@ def left_in(sweep_dir: Path, backend: Backend, bucket: Bucket) -> Identity | Non
 
 def note_end(identity: Identity, ended: float | None) -> None:
     """Writes down that all of the sweep's jobs have their results, or, with None, that there are more again."""
-    for record in sweep_records():
-        if record.sweep == identity.names.sweep:
-            replace(record, ended=ended).save()
+    _change(identity.names.sweep, lambda record: replace(record, ended=ended))
+
+
+def note_tracking(sweep: str, uri: str) -> None:
+    """Writes down which MLflow store has the sweep's runs."""
+    _change(sweep, lambda record: replace(record, tracking_uri=uri))
+
+
+def _change(sweep: str, change: Callable[[SweepRecord], SweepRecord]) -> None:
+    with _RECORDS:
+        for record in sweep_records():
+            if record.sweep == sweep:
+                change(record).save()
 
 
 def register(backend: Backend, bucket: Bucket, settings: Settings, sweep_dir: Path) -> Identity:

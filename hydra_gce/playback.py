@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from hydra_gce.batch import Batch
 from hydra_gce.cargo.worktree import git_state
+from hydra_gce.identity import note_tracking
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.logs import follow
 from hydra_gce.money.report import tags
@@ -121,6 +122,8 @@ class Playback:
 
     def _note(self) -> None:
         assert self._relay is not None
+        if not self.link and self._relay.uri and self._relay.hint():
+            note_tracking(self._watch.names.sweep, self._relay.uri)
         self.link = self._relay.hint() or ""
         self._runs = {num: run for num in self._watch.tracks if (run := self._relay.run_id(num))}
 

@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 import json
-import shlex
+import sys
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from hydra_gce.tracking.relay.destination import SWEEP_TAG, without_password
+from hydra_gce.tracking.relay.destination import ROLE_TAG, SWEEP_TAG, without_password
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 _MOST_COMPARED = 20  # a longer link no longer fits a terminal, nor a picture of so many runs a page
+_PAGE = 1000
+
+
+def is_served(uri: str) -> bool:
+    """Whether the store is a server's, which has pages."""
+    return uri.startswith(("http://", "https://"))
 
 
 def server_of(uri: str) -> str:
     """Address of the server that shows the store: its own, or that of ``mlflow ui`` on this machine."""
-    return without_password(uri).rstrip("/") if uri.startswith(("http://", "https://")) else LOCAL_SERVER
+    return without_password(uri).rstrip("/") if is_served(uri) else LOCAL_SERVER
 
 
-def serve_command(uri: str) -> str | None:
-    """What to type before the pages can be seen; None where a server is up already."""
-    if uri.startswith(("http://", "https://")):
-        return None
-    return f"mlflow ui --backend-store-uri {shlex.quote(without_password(uri))}"
+def server_command(uri: str, port: int) -> list[str]:
+    """What serves a store of this machine."""
+    return [
+        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri),
+        *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
+    ]
 
 
-def runs_page(uri: str, sweep: str, runs: Sequence[str], experiments: Sequence[str]) -> str:
+def runs_page(
+    uri: str, sweep: str, runs: Sequence[str], experiments: Sequence[str], server: str | None = None
+) -> str:
     """The page that compares ``runs``; for many, the experiment's page with the sweep's runs chosen."""
-    server = server_of(uri)
+    server = server or server_of(uri)
     if len(runs) == 1:
         return f"{server}/#/experiments/{experiments[0]}/runs/{runs[0]}"
     if len(runs) <= _MOST_COMPARED:
         return f"{server}/#/compare-runs?runs={_json(runs)}&experiments={_json(experiments)}"
     chosen = quote(f"tags.`{SWEEP_TAG}` = '{sweep}'")
     return f"{server}/#/experiments/{experiments[0]}/runs?searchFilter={chosen}"
+
+
+def points_of(uri: str, sweep: str) -> tuple[list[str], list[str]]:
+    """Ids of the runs that stand for a sweep's points, by job, and of the experiments that they are in."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=_PAGE)]
+    wanted = f"tags.`{SWEEP_TAG}` = '{sweep}' AND tags.`{ROLE_TAG}` = 'point'"
+    found = client.search_runs(experiments, wanted, max_results=_PAGE)
+    runs = sorted(found, key=lambda run: int(run.data.tags["hydra_gce.job"]))
+    return [run.info.run_id for run in runs], list(dict.fromkeys(run.info.experiment_id for run in runs))
 
 
 def _json(ids: Sequence[str]) -> str:

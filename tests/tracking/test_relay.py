@@ -319,9 +319,10 @@ def test_the_hint_opens_the_page_that_compares_the_runs(
     first.run()
     second.run()
     relay.tick({0: first.upload(), 1: second.upload()})
-    hint = relay.hint()
-    assert hint and hint.startswith(f"mlflow ui --backend-store-uri {store} ")
-    assert f"#/compare-runs?runs=%5B%22{relay.run_id(0)}%22,%22{relay.run_id(1)}%22%5D&experiments=" in hint
+    assert relay.hint() == f"hydra-gce ui {SWEEP}"
+    url = relay.url()
+    assert url and url.startswith("http://127.0.0.1:5000/#/compare-runs?runs=")
+    assert f"%5B%22{relay.run_id(0)}%22,%22{relay.run_id(1)}%22%5D&experiments=" in url
 
 
 def test_a_job_that_is_lost_before_its_status_says_so_is_read_to_its_end(

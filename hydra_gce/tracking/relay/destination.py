@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra_gce.errors import HydraGCEError
@@ -114,7 +115,7 @@ class Destination:
         from hydra_gce.tracking.vm.database import quiet_migrations
 
         self._may_write = may_write
-        self.uri = uri or mlflow.get_tracking_uri()
+        self.uri = _from_anywhere(uri or mlflow.get_tracking_uri())
         self.user = getpass.getuser()
         self.sweep = sweep
         self._experiments: dict[str, str] = {}
@@ -330,6 +331,12 @@ class Destination:
         if vm_id in self.runs:
             return self.runs[vm_id].run_id
         return self.models.get(vm_id, vm_id)
+
+
+def _from_anywhere(uri: str) -> str:
+    """A database in a directory, by its absolute path: whoever looks at it later may be elsewhere."""
+    path = uri.removeprefix("sqlite:///")
+    return f"sqlite:///{Path(path).absolute()}" if path != uri and path else uri
 
 
 def without_password(uri: str) -> str:

@@ -128,10 +128,14 @@ class Relay:
         return links.runs_page(self._uri, self._sweep.name, [run for run, _ in points], experiments)
 
     def hint(self) -> str | None:
-        """What a person types and opens to see the runs, None where there are none so far."""
+        """What a person types, or opens, to see the runs; None where there are none so far."""
         url = self.url()
-        command = links.serve_command(self._uri) if self._uri else None
-        return f"{command}   then open {url}" if url and command else url
+        return url if url is None or links.is_served(self._uri or "") else f"hydra-gce ui {self._sweep.name}"
+
+    @property
+    def uri(self) -> str | None:
+        """The store's own; None where it was not opened yet and MLflow's default is meant."""
+        return self._uri
 
     @property
     def refused(self) -> list[Refusal]:

@@ -1,0 +1,89 @@
+"""``hydra-gce ui``: MLflow's page of a sweep's runs, side by side, in the browser."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+import urllib.request
+import webbrowser
+from urllib.error import URLError
+
+from hydra_gce.cli.common import Verbs, record_of
+from hydra_gce.errors import ConfigError
+
+_WAIT_S = 120.0
+_PORT = 5000
+
+
+def add(verbs: Verbs) -> None:
+    verb = verbs.add_parser("ui", help="open MLflow on a sweep's runs, chosen for comparison")
+    verb.add_argument("sweep", nargs="?", default="last", help='its name; "last" if left out')
+    verb.add_argument("--port", type=int, help=f"of the server that is started here; {_PORT}, or a free one")
+    verb.add_argument("--no-browser", action="store_true", help="print the link, open nothing")
+    verb.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    from hydra_gce.tracking import links
+    from hydra_gce.tracking.relay.destination import without_password
+
+    record = record_of(options.sweep)
+    if record.tracking_uri is None:
+        raise ConfigError(
+            f"sweep {record.sweep} has no runs in MLflow: it has only just begun, or it was launched with"
+            " hydra.launcher.tracking.mode=none"
+        )
+    runs, experiments = links.points_of(record.tracking_uri, record.sweep)
+    if not runs:
+        raise ConfigError(
+            f"MLflow at {without_password(record.tracking_uri)} has no runs of sweep {record.sweep}"
+        )
+    if links.is_served(record.tracking_uri):
+        _show(links.runs_page(record.tracking_uri, record.sweep, runs, experiments), options)
+        return 0
+    port = options.port or _free_port()
+    server = f"http://127.0.0.1:{port}"
+    process = subprocess.Popen(links.server_command(record.tracking_uri, port), stdout=subprocess.DEVNULL)
+    try:
+        _wait_for(server, process)
+        page = links.runs_page(record.tracking_uri, record.sweep, runs, experiments, server)
+        _show(page, options)
+        print("Ctrl-C ends the server.", flush=True)
+        return process.wait()
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _show(page: str, options: argparse.Namespace) -> None:
+    print(page, flush=True)
+    if not options.no_browser:
+        webbrowser.open(page)
+
+
+def _free_port() -> int:
+    """MLflow's own, where nobody listens there."""
+    import socket
+
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", _PORT))
+        except OSError:
+            probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def _wait_for(server: str, process: subprocess.Popen[bytes]) -> None:
+    """:raises ConfigError: it ended, or does not answer."""
+    until = time.monotonic() + _WAIT_S
+    while time.monotonic() < until and process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{server}/health", timeout=5):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    sys.stdout.flush()
+    raise ConfigError(f"MLflow's server did not start at {server}: {' '.join(map(str, process.args))}")  # type: ignore[arg-type]

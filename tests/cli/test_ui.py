@@ -1,0 +1,85 @@
+"""hydra-gce ui: MLflow's page of a sweep, wherever its runs are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from hydra_gce.cli import main
+from hydra_gce.home import SweepRecord
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYDRA_GCE_HOME", str(tmp_path / "home"))
+
+
+def remember(tracking_uri: str | None) -> None:
+    SweepRecord(
+        "calm-otter", "00", "local", "p", "b", "/sweep", time.time(), os.getpid(), tracking_uri=tracking_uri
+    ).save()
+
+
+def points(store: str, jobs: int) -> list[str]:
+    client = MlflowClient(store)
+    tags = {"hydra_gce.sweep": "calm-otter", "hydra_gce.role": "point"}
+    made = [client.create_run("0", tags={**tags, "hydra_gce.job": str(num)}) for num in range(jobs)]
+    client.create_run("0", tags={**tags, "hydra_gce.role": "sweep"})
+    client.create_run("0")
+    return [run.info.run_id for run in made]
+
+
+def test_a_sweep_without_runs_is_said_to_have_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    remember(None)
+    assert main(["ui"]) == 1
+    assert "has no runs in MLflow" in capsys.readouterr().err
+    remember(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    assert main(["ui", "calm-otter"]) == 1
+    assert "has no runs of sweep calm-otter" in capsys.readouterr().err
+
+
+def test_where_a_server_is_up_its_page_is_opened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember("https://me:secret@mlflow.example.com/")
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("hydra_gce.tracking.links.points_of", lambda *_: (["r1", "r2"], ["7"]))
+    assert main(["ui"]) == 0
+    page = "https://mlflow.example.com/#/compare-runs?runs=%5B%22r1%22,%22r2%22%5D&experiments=%5B%227%22%5D"
+    assert opened == [page]
+    assert capsys.readouterr().out.strip() == page
+
+
+def test_a_store_on_this_machine_is_served_until_ctrl_c(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    runs = points(store, 2)
+    remember(store)
+    command: list[Any] = [sys.executable, "-m", "hydra_gce.cli", "ui", "--no-browser", "--port", "0"]
+    process = subprocess.Popen(
+        command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        page = process.stdout.readline()
+        server, _, path = page.partition("/#/")
+        assert path.startswith(f"compare-runs?runs=%5B%22{runs[0]}%22,%22{runs[1]}%22%5D&")
+        with urllib.request.urlopen(server, timeout=60) as answer:
+            assert b"MLflow" in answer.read()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    finally:
+        process.kill()
