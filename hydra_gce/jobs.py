@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Any
 
 from hydra_gce.errors import SealBroken
+from hydra_gce.secrecy import decrypt, encrypt
 
 _MAGIC = b"hydra-gce/1\n"
 _LEAST_HEARTBEAT_S = 3.0
@@ -197,11 +198,16 @@ def _mac(key: bytes, purpose: str, content: bytes) -> bytes:
 
 
 def seal_spec(key: bytes, spec: JobSpec, program: bytes) -> bytes:
-    return seal(key, f"{spec.sweep}/{spec.num}/spec", asdict(spec), program)
+    """Its variables may be secrets: they are encrypted, too."""
+    purpose = f"{spec.sweep}/{spec.num}/spec"
+    header = {**asdict(spec), "variables": encrypt(key, purpose, spec.variables)}
+    return seal(key, purpose, header, program)
 
 
 def unseal_spec(key: bytes, sweep: str, num: int, envelope: bytes) -> tuple[JobSpec, bytes]:
-    header, program = unseal(key, f"{sweep}/{num}/spec", envelope)
+    purpose = f"{sweep}/{num}/spec"
+    header, program = unseal(key, purpose, envelope)
+    header["variables"] = decrypt(key, purpose, header["variables"])
     header["code"] = Placement(**header["code"])
     header["data"] = [Placement(**placement) for placement in header["data"]]
     return JobSpec(**header), program

@@ -76,7 +76,7 @@ class Env:
     # Debian packages, and shell commands run as root, before Python packages are installed.
     apt: list[str] = field(default_factory=list)
     setup: list[str] = field(default_factory=list)
-    # Names of environment variables that are handed over as they are on the laptop; signed, but not encrypted.
+    # Names of environment variables that are handed over as they are on the laptop; encrypted in the bucket.
     pass_variables: list[str] = field(default_factory=list)
 
 

@@ -25,6 +25,7 @@ from hydra_gce.jobs import (
     unseal_result,
     unseal_spec,
 )
+from hydra_gce.secrecy import decrypt, encrypt
 
 KEY = bytes(range(32))
 PURPOSE = "calm-otter/3/spec"
@@ -42,6 +43,18 @@ def test_an_envelope_gives_back_what_was_put_in(
     header: dict[str, Any], body: bytes, key: bytes, purpose: str
 ) -> None:
     assert unseal(key, purpose, seal(key, purpose, header, body)) == (header, body)
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3), st.binary(min_size=1, max_size=48))
+def test_variables_come_back_with_the_key_and_cannot_be_read_without(
+    variables: dict[str, str], key: bytes
+) -> None:
+    text = encrypt(key, PURPOSE, variables)
+    assert decrypt(key, PURPOSE, text) == variables
+    if variables:
+        for other, purpose in ((key + b"x", PURPOSE), (key, "calm-otter/4/spec")):
+            with pytest.raises(SealBroken, match="not encrypted with this sweep's key"):
+                decrypt(other, purpose, text)
 
 
 @given(st.data(), headers, st.binary(max_size=32))

@@ -78,6 +78,18 @@ def test_each_job_has_a_sealed_spec_and_waits_for_a_vm(bucket: Bucket, points: l
         assert found is not None and JobStatus.from_metadata(found.metadata) == JobStatus(one.num)
 
 
+def test_variables_are_not_to_be_read_in_the_bucket(bucket: Bucket, points: list[Point]) -> None:
+    send(
+        bucket,
+        points[:1],
+        settings=Settings(env=Env(pass_variables=["TOKEN"])),
+        environ={"TOKEN": "planted-9f3"},
+    )
+    content = bucket.read(NAMES.spec(0))
+    assert b"planted-9f3" not in content and b"TOKEN" not in content
+    assert unseal_spec(KEY, "calm-otter", 0, content)[0].variables == {"TOKEN": "planted-9f3"}
+
+
 def test_a_spec_opens_with_its_sweeps_key_alone(bucket: Bucket, points: list[Point]) -> None:
     send(bucket, points)
     with pytest.raises(SealBroken):
