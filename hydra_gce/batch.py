@@ -14,11 +14,15 @@ from hydra_gce.identity import Identity
 from hydra_gce.machines import Candidate
 from hydra_gce.quotas import Quotas
 from hydra_gce.request import Order
+from hydra_gce.tracking.mode import Mode
 
 
 @dataclass(frozen=True)
 class Batch:
-    """``compute`` is where the jobs run, ``bucket`` what they travel through; ``candidates`` are cheapest first."""
+    """``compute`` is where the jobs run, ``bucket`` what they travel through; ``candidates`` are cheapest first.
+
+    ``mode`` is how MLflow's records travel.
+    """
 
     backend: Backend
     compute: Compute
@@ -30,3 +34,4 @@ class Batch:
     points: list[Point]
     packed: Cargo
     sweep_dir: Path
+    mode: Mode

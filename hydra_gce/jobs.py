@@ -53,6 +53,7 @@ class JobSpec:
 
     Paths are absolute and the laptop's; ``sweep_dir`` holds ``output_dir``. ``variables`` is the program's own
     environment (pass-through variables, MLflow's names), ``script`` the file that was started, null in a notebook.
+    ``tracking`` is ``relay``, ``direct`` or ``none``: see ``tracking.mode``.
     ``heartbeat_s``: seconds from one status to the next.
     """
 
@@ -67,7 +68,7 @@ class JobSpec:
     output_dir: str
     variables: dict[str, str]
     preempt_grace_s: float
-    tracking: bool
+    tracking: str
     experiment: str | None
     sys_path: list[str]
     heartbeat_s: float = 3.0

@@ -18,6 +18,7 @@ from hydra_gce.logs import follow
 from hydra_gce.money.report import tags
 from hydra_gce.settings import Settings
 from hydra_gce.specs import experiment
+from hydra_gce.tracking.mode import Mode
 from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
 
@@ -128,9 +129,9 @@ class Playback:
         self._runs = {num: run for num in self._watch.tracks if (run := self._relay.run_id(num))}
 
 
-def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]) -> Relay | None:
+def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str], mode: Mode) -> Relay | None:
     """The relay into the MLflow that the laptop's environment names; None where nothing is tracked."""
-    if settings.tracking.mode == "none":
+    if mode is Mode.NONE:
         return None
     from hydra_gce.tracking.relay.relay import Relay
     from hydra_gce.tracking.relay.runs import TrackedSweep
@@ -146,7 +147,8 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
         git_dirty=dirty,
         experiment=experiment(settings, environ),
     )
-    return Relay(batch.bucket, batch.identity.names, tracked, environ.get("MLFLOW_TRACKING_URI"))
+    uri = environ.get("MLFLOW_TRACKING_URI")
+    return Relay(batch.bucket, batch.identity.names, tracked, uri, direct=mode is Mode.DIRECT)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

@@ -97,7 +97,9 @@ class Code:
 class Tracking:
     """MLflow."""
 
-    # auto: what the programs log is played into the laptop's MLflow. none: nothing is recorded for them.
+    # How records get into the MLflow that MLFLOW_TRACKING_URI names here. relay: through the bucket, played in by the
+    # launcher. direct: VMs talk to that server themselves, with the credentials of this shell. auto: direct where a
+    # VM can reach it, else relay. none: nothing is recorded.
     mode: str = "auto"
     # Experiment for programs that do not choose one. null: MLFLOW_EXPERIMENT_NAME, or MLflow's default.
     experiment: str | None = None

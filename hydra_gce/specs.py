@@ -18,6 +18,7 @@ from hydra_gce.errors import GenerationMismatch
 from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobSpec, JobStatus, heartbeat_s, seal_spec
 from hydra_gce.settings import Settings
+from hydra_gce.tracking.mode import Way
 
 _PARALLEL_UPLOADS = 8
 _FINGERPRINT = "fingerprint"
@@ -36,6 +37,7 @@ def send(
     packed: Cargo,
     sent: Sent,
     environ: Mapping[str, str],
+    way: Way,
 ) -> None:
     """Writes them side by side: from here on a VM may claim the jobs. What lies there already is left as it is.
 
@@ -44,7 +46,8 @@ def send(
     names = identity.names
     below = (str(packed.root / path) for path in packed.resolution.paths)
     paths = list(dict.fromkeys([*import_paths(packed.root), *below]))
-    variables = {name: environ[name] for name in settings.env.pass_variables}
+    passed = {name: environ[name] for name in settings.env.pass_variables}
+    variables = {**(way.variables or {}), **passed}
 
     def write(point: Point) -> None:
         spec = JobSpec(
@@ -59,7 +62,7 @@ def send(
             output_dir=str(point.output_dir),
             variables=variables,
             preempt_grace_s=settings.preempt_grace_s,
-            tracking=settings.tracking.mode != "none",
+            tracking=way.mode.value,
             experiment=experiment(settings, environ),
             sys_path=paths,
             heartbeat_s=heartbeat_s(settings.max_vms or len(points)),

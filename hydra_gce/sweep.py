@@ -39,6 +39,8 @@ from hydra_gce.playback import Playback, relay_to_mlflow
 from hydra_gce.request import order, vm_request
 from hydra_gce.settings import Settings
 from hydra_gce.specs import OtherPoints
+from hydra_gce.tracking import mode
+from hydra_gce.tracking.mode import Way
 from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
@@ -88,8 +90,11 @@ class Sweep:
             compute = beside.use(backend)
             reading = aside.submit(compute.quotas)
             sent = cargo.send(bucket, packed)
+            way = mode.choose(self.settings.tracking.mode, os.environ, backend.kind == "local")
+            if way.why and self._identity is None:
+                self._tell(way.why)
             self._identity = self._begin(
-                backend, bucket, sweep_dir, candidates, points, program, packed, sent
+                backend, bucket, sweep_dir, candidates, points, program, packed, sent, way
             )
             vms = order(self.settings, backend.project, backend.image, bucket.name, self._identity, sent)
             watch = self._run(
@@ -104,6 +109,7 @@ class Sweep:
                     points,
                     packed,
                     sweep_dir,
+                    way.mode,
                 )
             )
         return _returns(watch)
@@ -118,11 +124,12 @@ class Sweep:
         program: Program,
         packed: Cargo,
         sent: Sent,
+        way: Way,
     ) -> Identity:
         """Sends the jobs: to the sweep that this is a batch of, or that a launch before left here, or to a new one."""
 
         def send(identity: Identity) -> Identity:
-            specs.send(bucket, identity, self.settings, points, program, packed, sent, os.environ)
+            specs.send(bucket, identity, self.settings, points, program, packed, sent, os.environ, way)
             return identity
 
         known = self._identity or left_in(sweep_dir, backend, bucket)
@@ -173,7 +180,7 @@ class Sweep:
         self._estimate = self._estimated(fleet, len(batch.points))
         watch = Watch(batch.bucket, names, batch.identity.key, fleet, self.settings, batch.points, self._tell)
         keeper = Keeper(batch.bucket, names.ledger, ledger)
-        relay = relay_to_mlflow(batch, self.settings, os.environ)
+        relay = relay_to_mlflow(batch, self.settings, os.environ, batch.mode)
         playback = Playback(relay, watch, self.settings.tracking.capture)
         display = Display.for_terminal(sys.stdout)
         interrupts = Interrupts(self.settings.on_interrupt, display)

@@ -16,7 +16,7 @@ from hydra_gce.settings import Settings
 
 _CHOICES = {
     "backend": ("auto", "cloud", "local"),
-    "tracking.mode": ("auto", "none"),
+    "tracking.mode": ("auto", "direct", "relay", "none"),
     "on_interrupt": ("delete", "keep"),
     "on_budget": ("wait", "end"),
 }

@@ -110,7 +110,7 @@ SPEC = JobSpec(
     output_dir="",
     variables={},
     preempt_grace_s=0.0,
-    tracking=False,
+    tracking="none",
     experiment=None,
     sys_path=[],
 )

@@ -22,6 +22,7 @@ from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobState, JobStatus, Placement, unseal_spec
 from hydra_gce.settings import Env, Settings, Tracking
 from hydra_gce.specs import OtherPoints, fingerprint
+from hydra_gce.tracking import mode
 from tests.scene import point
 
 KEY = b"k" * 32
@@ -54,6 +55,7 @@ def send(bucket: Bucket, points: list[Point], **more: Any) -> None:
         packed(Path("/project")),
         given["sent"],
         given["environ"],
+        mode.choose(given["settings"].tracking.mode, given["environ"], embedded=True),
     )
 
 
@@ -70,7 +72,7 @@ def test_each_job_has_a_sealed_spec_and_waits_for_a_vm(bucket: Bucket, points: l
         spec, program = unseal_spec(KEY, "calm-otter", one.num, bucket.read(NAMES.spec(one.num)))
         assert (spec.num, spec.overrides, spec.output_dir) == (one.num, one.overrides, str(one.output_dir))
         assert (spec.variables, spec.preempt_grace_s) == ({"WANDB_MODE": "offline"}, 30.0)
-        assert (spec.tracking, spec.experiment) == (True, "unet")
+        assert (spec.tracking, spec.experiment) == ("relay", "unet")
         assert (spec.code, spec.data) == (SENT.code, SENT.data)
         assert "/project/src" in spec.sys_path
         assert set(pickle.loads(program)) >= {"task_function", "config"}
@@ -99,7 +101,7 @@ def test_a_spec_opens_with_its_sweeps_key_alone(bucket: Bucket, points: list[Poi
 def test_tracking_may_be_off_and_its_experiment_named(bucket: Bucket, points: list[Point]) -> None:
     send(bucket, points[:1], settings=Settings(tracking=Tracking(mode="none", experiment="mine")))
     spec, _ = unseal_spec(KEY, "calm-otter", 0, bucket.read(NAMES.spec(0)))
-    assert (spec.tracking, spec.experiment) == (False, "mine")
+    assert (spec.tracking, spec.experiment) == ("none", "mine")
 
 
 def test_what_lies_there_already_is_left_as_it_is(bucket: Bucket, points: list[Point]) -> None:

@@ -76,7 +76,7 @@ class Attempt:
 
     def status(self) -> JobStatus:
         """How the job is now."""
-        metric = latest(self._tracking / "journal.jsonl") if self._courier and self.spec.tracking else None
+        metric = latest(self._tracking / "journal.jsonl") if self._courier and self._has_journal else None
         return JobStatus(
             num=self.spec.num,
             state=self._state,
@@ -152,8 +152,8 @@ class Attempt:
             number,
             self.scratch / "log",
             Mirror(self.bucket, self.names, self.key, num, number, place.output_dir, manifest),
-            JournalParts(self._tracking / "journal.jsonl") if self.spec.tracking else None,
-            self._tracking / "artifacts" if self.spec.tracking else None,
+            JournalParts(self._tracking / "journal.jsonl") if self._has_journal else None,
+            self._tracking / "artifacts" if self._has_journal else None,
             may_write=lambda: self._pulse.is_held(self.bucket),
             tell=self._pulse.soon,
             # Both are rarer where VMs are very many, and never more often than once a second.
@@ -162,11 +162,14 @@ class Attempt:
 
     def _variables(self) -> dict[str, str]:
         """MLflow's, where the program's runs are to be recorded."""
-        if not self.spec.tracking:
+        if self.spec.tracking == "none":
             return {}
-        return variables(
-            self._tracking, self.spec.sweep, self.spec.num, self.claim.attempt, self.spec.experiment
-        )
+        directory = self._tracking if self._has_journal else None
+        return variables(directory, self.spec.sweep, self.spec.num, self.claim.attempt, self.spec.experiment)
+
+    @property
+    def _has_journal(self) -> bool:
+        return self.spec.tracking == "relay"
 
     def _watch(self, child: Child, courier: Courier) -> bool:
         """Waits for the program. True if it was stopped because the VM goes.
@@ -198,6 +201,6 @@ class Attempt:
         self._pulse.now()
 
     def _metric_of(self, result: JobResult) -> str:
-        if result.returned is None or not self.spec.tracking:
+        if result.returned is None or not self._has_journal:
             return ""
         return name_of(self._tracking / "journal.jsonl", result.returned)

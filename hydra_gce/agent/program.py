@@ -22,6 +22,12 @@ def main(order_file: str) -> None:
     sys.path[0:0] = order["sys_path"]
     sys.argv = [order["script"] or "program"]
     os.chdir(order["cwd"])
+    if "HYDRA_GCE_TRACKING" in os.environ and not os.environ.get("MLFLOW_TRACKING_URI", "").startswith(
+        "hydra-gce:"
+    ):
+        from hydra_gce.tracking.vm.direct import go_on
+
+        go_on()
     program: dict[str, Any] = pickle.loads(Path(order["program"]).read_bytes())
     job_return = _run(program, order["translate"])
     _write(Path(order["job_return"]), job_return)

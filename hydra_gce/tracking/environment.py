@@ -1,4 +1,7 @@
-"""The environment variables that lead a program's MLflow to the journal. Nothing here imports MLflow."""
+"""The environment variables that lead a program's MLflow to the journal, or tell it whose run it makes.
+
+Nothing here imports MLflow.
+"""
 
 from __future__ import annotations
 
@@ -49,22 +52,21 @@ class Point:
 
 
 def variables(
-    directory: Path, sweep: str, num: int, attempt: int, experiment: str | None = None
+    directory: Path | None, sweep: str, num: int, attempt: int, experiment: str | None = None
 ) -> dict[str, str]:
     """What a program's environment needs so that its records go to ``directory`` (absolute, of this attempt
-    alone).
+    alone); None: to the server that the environment names already.
 
     ``directory`` then holds ``journal.jsonl`` and ``artifacts/``, which the agent carries to the bucket, and
     the database, which stays. ``experiment`` is the name of the one that the launcher or the laptop's
     environment chose.
     """
-    chosen = {
-        "MLFLOW_TRACKING_URI": f"{SCHEME}://{directory}",
+    chosen = {POINT_VARIABLE: Point(sweep, num, attempt).to_text()}
+    if directory is not None:
+        chosen["MLFLOW_TRACKING_URI"] = f"{SCHEME}://{directory}"
         # A registry of its own beside the runs, so that `log_model(registered_model_name=…)` does not end a
         # training.
-        "MLFLOW_REGISTRY_URI": f"sqlite:///{directory / DATABASE}",
-        POINT_VARIABLE: Point(sweep, num, attempt).to_text(),
-    }
+        chosen["MLFLOW_REGISTRY_URI"] = f"sqlite:///{directory / DATABASE}"
     if experiment:
         chosen["MLFLOW_EXPERIMENT_NAME"] = experiment
     return chosen

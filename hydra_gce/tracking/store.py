@@ -1,5 +1,5 @@
 """Where MLflow enters: its entry point group ``mlflow.tracking_store`` names ``JournalStore`` for
-``hydra-gce:///abs/dir``.
+``hydra-gce:///abs/dir``, and ``mlflow.run_context_provider`` names ``JobContext`` for runs on a server.
 
 MLflow loads entry points while it is itself being imported, in every program of an environment that has this
 package: nothing is imported here before a program really uses such a store.
@@ -7,6 +7,7 @@ package: nothing is imported here before a program really uses such a store.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,3 +19,21 @@ def JournalStore(store_uri: str, artifact_uri: str | None = None) -> SqlJournalS
     from hydra_gce.tracking.vm.sql_store import SqlJournalStore
 
     return SqlJournalStore(store_uri, artifact_uri)
+
+
+class JobContext:
+    """Tags for the runs of a program on a VM that talks to a server itself: whose job they are.
+
+    The first one that is nested in no other is the point's; MLflow asks once for each run that it makes.
+    """
+
+    def in_context(self) -> bool:
+        """Whether this is such a program."""
+        return "HYDRA_GCE_TRACKING" in os.environ and not os.environ.get(
+            "MLFLOW_TRACKING_URI", ""
+        ).startswith("hydra-gce:")
+
+    def tags(self) -> dict[str, str]:
+        from hydra_gce.tracking.vm.direct import tags_of_a_new_run
+
+        return tags_of_a_new_run()

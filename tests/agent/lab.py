@@ -91,7 +91,7 @@ class Lab:
             output_dir=str(point.output_dir),
             variables={},
             preempt_grace_s=20.0,
-            tracking=False,
+            tracking="none",
             experiment=None,
             sys_path=[str(self.project)],
         )

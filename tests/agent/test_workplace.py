@@ -44,7 +44,7 @@ class Lab:
             output_dir=str(self.code / "multirun" / "0"),
             variables={},
             preempt_grace_s=0.0,
-            tracking=False,
+            tracking="none",
             experiment=None,
             sys_path=[],
         )

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
+
+from tests.patience import wait_until
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +46,33 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_store, tmp_path / "laptop.db")
     return f"sqlite:///{tmp_path / 'laptop.db'}"
+
+
+@pytest.fixture(scope="session")
+def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A tracking server over a database."""
+    home = tmp_path_factory.mktemp("server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    places = [
+        "--backend-store-uri",
+        f"sqlite:///{home / 'server.db'}",
+        "--artifacts-destination",
+        str(home / "files"),
+    ]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *places]
+    (home / "server.db").write_bytes(empty_store.read_bytes())
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=home, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            wait_until(lambda: _answers(port), "the server answers")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

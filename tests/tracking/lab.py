@@ -138,10 +138,15 @@ def run_on_vm(script: Path, bucket: Bucket, directory: Path, num: int, attempt: 
 
 
 def relay_for(
-    bucket: Bucket, store: str | None, lease: Lease | None = None, experiment: str | None = None
+    bucket: Bucket,
+    store: str | None,
+    lease: Lease | None = None,
+    experiment: str | None = None,
+    direct: bool = False,
+    sweep: str = SWEEP,
 ) -> Relay:
-    sweep = TrackedSweep(
-        name=SWEEP,
+    tracked = TrackedSweep(
+        name=sweep,
         created=STARTED,
         project="ml-lab",
         backend="local",
@@ -151,4 +156,4 @@ def relay_for(
         git_dirty=True,
         experiment=experiment,
     )
-    return Relay(bucket, SweepNames(SWEEP), sweep, store, lease)
+    return Relay(bucket, SweepNames(sweep), tracked, store, lease, direct)

@@ -30,7 +30,11 @@ def records(client: MlflowClient, root_id: str) -> dict[str, Any]:
         "status": run.info.status,
         "params": run.data.params,
         "tags": _tags(run.data.tags, root_id),
-        "metrics": {key: _history(client, root_id, key) for key in run.data.metrics},
+        "metrics": {
+            key: _history(client, root_id, key)
+            for key in run.data.metrics
+            if not key.startswith("hydra_gce/")
+        },
         "inputs": [_input(item) for item in run.inputs.dataset_inputs] if run.inputs else [],
         "artifacts": _files(client, root_id),
         "models": [_model(client, output.model_id) for output in run.outputs.model_outputs]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,42 +13,11 @@ from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
 from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
-from tests.patience import wait_until
 from tests.tracking.lab import STARTED, Scribe, relay_for
 
 
 class Killed(BaseException):
     """The relay's process ends here."""
-
-
-@pytest.fixture(scope="module")
-def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server over a database."""
-    home = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = [
-        "--backend-store-uri",
-        f"sqlite:///{home / 'server.db'}",
-        "--artifacts-destination",
-        str(home / "files"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *places]
-    (home / "server.db").write_bytes(empty_store.read_bytes())
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_until(lambda: _answers(port), "the server answers")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture

@@ -96,6 +96,7 @@ class KnownRun:
     job: int | None
     position: Position
     ended_attempt: int | None = None
+    has_parent: bool = True
 
     @property
     def is_waiting(self) -> bool:
@@ -216,6 +217,10 @@ class Destination:
             ):
                 self.models[model.tags[MODEL_TAG]] = model.model_id
 
+    def refresh(self) -> None:
+        """Learns of runs that programs have made here themselves."""
+        self._read_back()
+
     def learn(self, run: Any) -> KnownRun:
         tags = run.data.tags
         known = KnownRun(
@@ -226,6 +231,7 @@ class Destination:
             job=int(tags[JOB_TAG]) if JOB_TAG in tags else None,
             position=Position.from_text(tags[POSITION_TAG]) if POSITION_TAG in tags else Position(),
             ended_attempt=int(tags[ENDED_TAG]) if ENDED_TAG in tags else None,
+            has_parent=PARENT_TAG in tags,
         )
         self.runs[known.vm_id] = known
         return known

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _PARTS_PER_COMMIT = 50
 _TURN_S = 1.0
+_LOOK_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,8 @@ class _Ending:
 
 
 class Relay:
-    """For one sweep; one thread calls it.
+    """For one sweep; one thread calls it. ``direct``: its programs make their runs in the store themselves, and what is
+    left to do here is to bring these together.
 
     ``trouble`` says in one sentence why records wait, empty when all is well; ``refused`` is what MLflow
     would not have.
@@ -57,12 +59,15 @@ class Relay:
         sweep: TrackedSweep,
         tracking_uri: str | None,
         lease: Lease | None = None,
+        direct: bool = False,
     ) -> None:
         self.trouble = ""
         self._bucket = bucket
         self._names = names
         self._sweep = sweep
         self._uri = tracking_uri
+        self._direct = direct
+        self._looked = -_LOOK_S
         self._lease = lease or Lease(bucket, names.relay)
         self._store: tuple[Destination, Runs] | None = None
         self._refusals = Refusals()
@@ -180,6 +185,10 @@ class Relay:
 
     def _follow(self, num: int, status: JobStatus, to_end: bool) -> None:
         """Replays a job's new parts; ``to_end``, those too that its status does not count yet."""
+        if self._direct:
+            self._look(to_end)
+            self._tell(num, status)
+            return
         read = 0
         while (place := self._next_part(num, status, to_end)) is not None:
             attempt, part, content = place
@@ -197,6 +206,11 @@ class Relay:
                 replay.commit()
                 read = 0
         self._tell(num, status)
+
+    def _look(self, now: bool) -> None:
+        if now or awake() - self._looked >= _LOOK_S:
+            self._destination()[1].take_in()
+            self._looked = awake()
 
     def _tell(self, num: int, status: JobStatus) -> None:
         """The run says where its job is, and its journal's position."""

@@ -97,6 +97,24 @@ class Runs:
         if is_point and waiting:
             self._to.discard(waiting)
 
+    def take_in(self) -> None:
+        """Runs that programs made on the server themselves stand below the sweep's, and replace the waiting ones."""
+        self._to.refresh()
+        for run in list(self._to.runs.values()):
+            if run.role == "sweep" or run.has_parent or run.job is None:
+                continue
+            name: str = self._to.call(
+                "show an experiment",
+                lambda run=run: self._to.client.get_experiment(run.experiment_id),  # type: ignore[misc]
+            ).name
+            self._move_parent(name)
+            described = {**self._common(), PARENT_TAG: self._parent(name).run_id}
+            if overrides := self._sweep.job_overrides.get(run.job, []):
+                described[_OVERRIDES] = " ".join(overrides)
+            self._to.set_tags(run.run_id, described)
+            run.has_parent = True
+        self._to.tidy()
+
     def news(self, num: int, tags: Mapping[str, str]) -> dict[str, str]:
         """Those of ``tags`` that were not told before, as they are to be written."""
         mine = {key: value for key, value in prefixed(tags).items() if value}
@@ -180,12 +198,12 @@ class Runs:
             or parent.experiment_id == self._to.experiment(experiment)
         ):
             return
-        if any(run.role != "sweep" and not run.is_waiting for run in self._to.runs.values()):
+        if any(run.role == "point" and run.has_parent and not run.is_waiting for run in self._to.runs.values()):
             return
         self._to.discard(parent)
         new = self._parent(experiment)
         for run in self._to.runs.values():
-            if run.role == "point":
+            if run.is_waiting:
                 self._to.set_tags(run.run_id, {PARENT_TAG: new.run_id})
 
     def _default(self) -> str:
