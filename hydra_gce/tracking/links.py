@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import quote
 
-from hydra_gce.tracking.relay.destination import ROLE_TAG, SWEEP_TAG, without_password
+from hydra_gce.tracking.relay.destination import ROLE_TAG, SWEEP_TAG, from_anywhere, without_password
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 _MOST_COMPARED = 20  # a longer link no longer fits a terminal, nor a picture of so many runs a page
@@ -49,7 +49,7 @@ def points_of(uri: str, sweep: str) -> tuple[list[str], list[str]]:
     """Ids of the runs that stand for a sweep's points, by job, and of the experiments that they are in."""
     from mlflow import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    client = MlflowClient(tracking_uri=from_anywhere(uri))
     experiments = [experiment.experiment_id for experiment in client.search_experiments(max_results=_PAGE)]
     wanted = f"tags.`{SWEEP_TAG}` = '{sweep}' AND tags.`{ROLE_TAG}` = 'point'"
     found = client.search_runs(experiments, wanted, max_results=_PAGE)

@@ -257,3 +257,24 @@ def _text(client: MlflowClient, run: Any, path: str, directory: Path) -> str:
 )
 def test_numbers_of_a_return_value(returned: object, metrics: list[tuple[str, float]]) -> None:
     assert list(numbers(returned)) == metrics
+
+
+def test_the_mlruns_of_an_earlier_project_are_gone_on_with(
+    scribe: Callable[..., Scribe], bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = tmp_path / "project"
+    (project / "mlruns" / "0").mkdir(parents=True)
+    meta = (
+        f"artifact_location: {project}/mlruns/0\nexperiment_id: '0'\nlifecycle_stage: active\nname: Default\n"
+    )
+    (project / "mlruns" / "0" / "meta.yaml").write_text(meta)
+    monkeypatch.chdir(project)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
+    relay = relay_for(bucket, None)
+    vm = scribe()
+    vm.log(vm.run(), [("loss", 0.5, 1)])
+    relay.tick({0: vm.upload()})
+    assert relay.trouble == "" and relay.uri == (project / "mlruns").as_uri()
+    assert MlflowClient(str(relay.uri)).get_run(str(relay.run_id(0))).data.metrics == {"loss": 0.5}

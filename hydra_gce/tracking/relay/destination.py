@@ -8,6 +8,7 @@ back.
 from __future__ import annotations
 
 import getpass
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ PARENT_TAG = "mlflow.parentRunId"
 ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
 
 _VM_ID = re.compile(r"m-[0-9a-f]{32}|[0-9a-f]{32}")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters at least: C:/mlruns is a path
 _LONGEST_TAG = 5000
 _PAGE = 1000
 _MOST_TAGS = 100
@@ -116,7 +118,7 @@ class Destination:
         from hydra_gce.tracking.vm.database import quiet_migrations
 
         self._may_write = may_write
-        self.uri = _from_anywhere(uri or mlflow.get_tracking_uri())
+        self.uri = from_anywhere(uri or mlflow.get_tracking_uri())
         self.user = getpass.getuser()
         self.sweep = sweep
         self._experiments: dict[str, str] = {}
@@ -339,10 +341,20 @@ class Destination:
         return self.models.get(vm_id, vm_id)
 
 
-def _from_anywhere(uri: str) -> str:
-    """A database in a directory, by its absolute path: whoever looks at it later may be elsewhere."""
-    path = uri.removeprefix("sqlite:///")
-    return f"sqlite:///{Path(path).absolute()}" if path != uri and path else uri
+def from_anywhere(uri: str) -> str:
+    """A store on this machine, by its absolute path: whoever looks at it later may be elsewhere.
+
+    A directory (the ``mlruns`` of an earlier project, which MLflow takes where there is one) is allowed from now on:
+    MLflow 3 asks for that, as new projects had better begin with a database.
+    """
+    database = uri.removeprefix("sqlite:///")
+    if database != uri:
+        return f"sqlite:///{Path(database).absolute()}" if database else uri
+    is_path = not _SCHEME.match(uri) and uri != "databricks"
+    if is_path or uri.startswith("file:"):
+        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+        return Path(uri).absolute().as_uri() if is_path else uri
+    return uri
 
 
 def without_password(uri: str) -> str:

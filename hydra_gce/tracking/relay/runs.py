@@ -198,7 +198,9 @@ class Runs:
             or parent.experiment_id == self._to.experiment(experiment)
         ):
             return
-        if any(run.role == "point" and run.has_parent and not run.is_waiting for run in self._to.runs.values()):
+        if any(
+            run.role == "point" and run.has_parent and not run.is_waiting for run in self._to.runs.values()
+        ):
             return
         self._to.discard(parent)
         new = self._parent(experiment)
