@@ -14,6 +14,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
+from tests.patience import wait_until
 from tests.tracking.lab import STARTED, STARTED_MS, SWEEP, Scribe, relay_for
 
 
@@ -292,8 +293,12 @@ def test_a_store_that_is_down_costs_nothing_but_delay(
         relay.tick({0: vm.upload()})
         relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
         assert "connection refused" in relay.trouble and "safe in the bucket" in relay.trouble
-    relay.tick({})
-    assert relay.trouble == ""
+
+    def is_well() -> bool:
+        relay.tick({})
+        return relay.trouble == ""
+
+    wait_until(is_well, "the store is asked again")
     run = run_of(relay, store)
     assert history(run, store, "loss") == [(0, 1.0), (1, 0.5)]
     assert run.info.status == "FINISHED"

@@ -45,6 +45,10 @@ class StoreUnavailable(HydraGCEError):
     """The store does not answer now; what was to be written is written later."""
 
 
+class NotOurTurn(StoreUnavailable):
+    """Another relay plays these records."""
+
+
 class Refused(HydraGCEError):
     """The store answered that it will not have this."""
 
@@ -139,7 +143,7 @@ class Destination:
         from mlflow.exceptions import MlflowException
 
         if not self._may_write():
-            raise StoreUnavailable("Another relay has taken over this sweep's MLflow records.")
+            raise NotOurTurn("Another relay has taken over this sweep's MLflow records.")
         try:
             return function()
         except MlflowException as error:

@@ -6,6 +6,7 @@ the runs themselves, so a relay that was killed is followed by one that goes on.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from hydra_gce.tracking.relay.destination import (
     ENDED_TAG,
     Destination,
     KnownRun,
+    NotOurTurn,
     Refusal,
     StoreUnavailable,
 )
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _PARTS_PER_COMMIT = 50
 _TURN_S = 1.0
 _LOOK_S = 5.0
+_LONGEST_REST_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,8 @@ class Relay:
         self._uri = tracking_uri
         self._direct = direct
         self._looked = -_LOOK_S
+        self._failures = 0
+        self._again_at = 0.0
         self._lease = lease or Lease(bucket, names.relay)
         self._store: tuple[Destination, Runs] | None = None
         self._refusals = Refusals()
@@ -151,17 +156,29 @@ class Relay:
     def _safely(self, work: Callable[[], None], wait_s: float = 0.0) -> None:
         from google.api_core.exceptions import GoogleAPIError
 
+        if awake() < self._again_at and not wait_s:
+            return
         try:
             self._wait_for_turn(wait_s)
             work()
-            self.trouble = ""
+            self.trouble, self._failures = "", 0
+        except NotOurTurn as error:
+            self._start_over(str(error))
         except StoreUnavailable as error:
             self._start_over(str(error))
+            self._rest()
         except (OSError, GoogleAPIError) as error:
             self._start_over(
                 f"The MLflow records in gs://{self._bucket.name} could not be read: {error}. "
                 "They are tried again."
             )
+
+    def _rest(self) -> None:
+        """A store that is down or busy is asked again later and later, not by all laptops at the same moment."""
+        self._failures += 1
+        self._again_at = awake() + min(_LONGEST_REST_S, 2.0 ** (self._failures - 1)) * random.uniform(
+            0.5, 1.0
+        )
 
     def _wait_for_turn(self, wait_s: float) -> None:
         until = awake() + wait_s
@@ -169,7 +186,7 @@ class Relay:
             if awake() >= until:
                 other = self._lease.other
                 who = f"process {other.pid} on {other.host}" if other else "another process"
-                raise StoreUnavailable(
+                raise NotOurTurn(
                     f"The MLflow records of this sweep are played by {who}; this one goes on when that one ends."
                 )
             time.sleep(_TURN_S)

@@ -7,6 +7,7 @@ or tag again changes nothing. All other records are told apart by what they find
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -33,6 +34,9 @@ _PARAMS = 99
 _TAGS = 99
 _ENTITIES = 999
 
+_SLOW_S = 5.0
+_LEAST_METRICS = 50
+
 _NAME_TAG = "mlflow.runName"
 _NOTE_TAG = "mlflow.note.content"
 _HISTORY_TAG = "mlflow.log-model.history"
@@ -40,8 +44,9 @@ _HISTORY_TAG = "mlflow.log-model.history"
 
 @dataclass
 class _Batch:
-    """What waits to be written to one run."""
+    """What waits to be written to one run; ``most`` metrics at once."""
 
+    most: int = _METRICS
     metrics: list[tuple[int, Metric]] = field(default_factory=list)
     params: dict[str, tuple[int, str]] = field(default_factory=dict)
     tags: dict[str, tuple[int, str]] = field(default_factory=dict)
@@ -50,7 +55,22 @@ class _Batch:
     @property
     def full(self) -> bool:
         counts = len(self.metrics), len(self.params), len(self.tags)
-        return counts[0] >= _METRICS or counts[1] >= _PARAMS or counts[2] >= _TAGS or sum(counts) >= _ENTITIES
+        return (
+            counts[0] >= self.most or counts[1] >= _PARAMS or counts[2] >= _TAGS or sum(counts) >= _ENTITIES
+        )
+
+
+@dataclass
+class _Pace:
+    """How much a store takes at once: a slow one less, so that no request comes near the client's time limit."""
+
+    most: int = _METRICS
+
+    def took(self, seconds: float) -> None:
+        if seconds > _SLOW_S:
+            self.most = max(_LEAST_METRICS, self.most // 2)
+        elif seconds < _SLOW_S / 4:
+            self.most = min(_METRICS, self.most * 2)
 
 
 class JobReplay:
@@ -74,6 +94,7 @@ class JobReplay:
         self._refuse = refuse
         self._keep_refusals = keep_refusals
         self._batches: dict[str, _Batch] = {}
+        self._pace = _Pace()
         point = destination.point(num)
         self.done = point.position if point else Position()
         self._attempt = self.done.seq_attempt
@@ -170,12 +191,12 @@ class JobReplay:
         self._room(vm_id, seq).seq = seq
 
     def _room(self, vm_id: str, seq: int) -> _Batch:
-        batch = self._batches.setdefault(vm_id, _Batch())
+        batch = self._batches.setdefault(vm_id, _Batch(self._pace.most))
         if batch.full:
             # A record may be larger than a batch; its last piece alone may say that it is done.
             batch.seq = min(batch.seq, seq - 1)
             self._flush(vm_id)
-            batch = self._batches.setdefault(vm_id, _Batch())
+            batch = self._batches.setdefault(vm_id, _Batch(self._pace.most))
         return batch
 
     def _flush(self, vm_id: str, done: Position | None = None) -> None:
@@ -218,7 +239,9 @@ class JobReplay:
             self._tell("the position in the journal", str(refused), self._seq or 0, run.vm_id)
 
     def _write(self, run: KnownRun, metrics: list[Metric], params: list[Param], tags: list[RunTag]) -> None:
+        began = time.monotonic()
         self._to.call("take a batch", lambda: self._client.log_batch(run.run_id, metrics, params, tags))
+        self._pace.took(time.monotonic() - began)
 
     def _write_apart(self, run: KnownRun, batch: _Batch) -> None:
         """Something in the batch is refused: finds out what, and writes all the rest."""
