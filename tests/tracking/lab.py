@@ -32,6 +32,7 @@ class Machine:
     directory: Path
     num: int
     attempt: int
+    sweep: str = SWEEP
     parts: int = 0
     syncs: int = 0
 
@@ -39,7 +40,7 @@ class Machine:
         self._parts = JournalParts(self.directory / FILE_NAME)
 
     def upload(self) -> JobStatus:
-        names = SweepNames(SWEEP)
+        names = SweepNames(self.sweep)
         while (part := self._parts.new_part()) is not None:
             self.bucket.write(names.journal(self.num, self.attempt, self.parts), part)
             self.parts += 1
@@ -56,7 +57,7 @@ class Machine:
             self.num,
             state,
             self.attempt,
-            instance=f"hg-{SWEEP}-{self.attempt}",
+            instance=f"hg-{self.sweep}-{self.attempt}",
             zone="us-central1-a",
             journal_parts=self.parts,
             artifact_syncs=self.syncs,
@@ -66,10 +67,12 @@ class Machine:
 class Scribe:
     """Writes the journal that a program would write, record by record, and hands it over as an agent would."""
 
-    def __init__(self, bucket: Bucket, directory: Path, num: int, attempt: int = 1) -> None:
+    def __init__(
+        self, bucket: Bucket, directory: Path, num: int, attempt: int = 1, sweep: str = SWEEP
+    ) -> None:
         self._journal = Journal(directory / f"{num}-{attempt}" / FILE_NAME)
-        self._machine = Machine(bucket, self._journal.path.parent, num, attempt)
-        self._point = Point(SWEEP, num, attempt)
+        self._machine = Machine(bucket, self._journal.path.parent, num, attempt, sweep)
+        self._point = Point(sweep, num, attempt)
 
     def run(self, name: str = "", parent: str = "", user_tags: dict[str, str] | None = None) -> str:
         """A program's ``start_run``; gives its id."""
@@ -144,13 +147,16 @@ def relay_for(
     experiment: str | None = None,
     direct: bool = False,
     sweep: str = SWEEP,
+    jobs: int = 0,
 ) -> Relay:
+    """``jobs``: so many, ``x=0`` and so on, instead of the two that learn at different rates."""
+    many = {num: [f"x={num}"] for num in range(jobs)}
     tracked = TrackedSweep(
         name=sweep,
         created=STARTED,
         project="ml-lab",
         backend="local",
-        job_overrides={0: ["lr=1e-3"], 1: ["lr=1e-4"]},
+        job_overrides=many or {0: ["lr=1e-3"], 1: ["lr=1e-4"]},
         common_overrides=["epochs=3"],
         git_commit="0f" * 20,
         git_dirty=True,

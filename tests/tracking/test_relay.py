@@ -341,3 +341,30 @@ def test_a_job_that_is_lost_before_its_status_says_so_is_read_to_its_end(
     lost = JobStatus(0, JobState.FAILED, attempt=1, journal_parts=stale.journal_parts)
     relay.finish(lost, STARTED + 60, {})
     assert history(run_of(relay, store), store, "loss") == [(0, 1.0)]
+
+
+def test_behind_a_server_jobs_are_played_side_by_side(
+    scribe: Callable[..., Scribe], bucket: Bucket, server: str
+) -> None:
+    sweep = f"{SWEEP}-side-by-side"
+    relay = relay_for(bucket, server, experiment="membrane", sweep=sweep, jobs=6)
+    vms = [Scribe(bucket, Path(scribe()._machine.directory).parent, num, sweep=sweep) for num in range(6)]
+    for vm in vms:
+        run_id = vm.run()
+        nested = vm.run("fold", parent=run_id)
+        for step in range(30):
+            vm.log(run_id, [("loss", step / 2, step)], {f"p{step}": "1"})
+            vm.log(nested, [("loss", step / 4, step)])
+    relay.tick({num: vm.upload() for num, vm in enumerate(vms)})
+    assert relay.trouble == ""
+    for num, vm in enumerate(vms):
+        relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+        assert relay.trouble == ""
+        run = run_of(relay, server, num)
+        assert history(run, server, "loss") == [(step, step / 2) for step in range(30)]
+        assert len(run.data.params) == 30 and run.info.status == "FINISHED"
+    client = MlflowClient(server)
+    found = client.search_runs([run.info.experiment_id], f"tags.`hydra_gce.sweep` = '{sweep}'")
+    assert sorted(run.info.run_name for run in found) == sorted(
+        [sweep, *6 * ["fold"], *(f"x={n}" for n in range(6))]
+    )

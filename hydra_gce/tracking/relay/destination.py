@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -113,7 +114,8 @@ class KnownRun:
 class Destination:
     """The runs, models and experiments of one sweep in the store at ``uri`` (null = MLflow's own default).
 
-    ``may_write`` is asked before each call: False where another relay has taken over.
+    ``may_write`` is asked before each call: False where another relay has taken over. Several threads may play jobs
+    side by side; who holds ``one_by_one`` may make runs.
     """
 
     def __init__(self, uri: str | None, sweep: str, may_write: Callable[[], bool] = lambda: True) -> None:
@@ -122,6 +124,7 @@ class Destination:
         from hydra_gce.tracking.vm.database import quiet_migrations
 
         self._may_write = may_write
+        self.one_by_one = threading.RLock()
         self.uri = from_anywhere(uri or mlflow.get_tracking_uri())
         self.user = getpass.getuser()
         self.sweep = sweep
@@ -308,7 +311,7 @@ class Destination:
 
     @property
     def parent(self) -> KnownRun | None:
-        return next((run for run in self.runs.values() if run.role == "sweep"), None)
+        return next((run for run in list(self.runs.values()) if run.role == "sweep"), None)
 
     # Experiments
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,19 +72,21 @@ class Lease:
         self._name = name
         self._here = holder or Holder.here()
         self._clock = clock
+        self._asking = threading.Lock()
         self._generation = 0
         self._renewed: float | None = None
         self._seen: tuple[int, float] | None = None
 
     def hold(self) -> bool:
-        """Takes the lease, or renews it where that is due; False while somebody else has it."""
-        if self._renewed is not None:
-            if self._clock() - self._renewed < _RENEW_S:
-                return True
-            if self._write(self._generation):
-                return True
-            self._renewed = None
-        return self._take()
+        """Takes the lease, or renews it where that is due; False while somebody else has it. Any thread may ask."""
+        with self._asking:
+            if self._renewed is not None:
+                if self._clock() - self._renewed < _RENEW_S:
+                    return True
+                if self._write(self._generation):
+                    return True
+                self._renewed = None
+            return self._take()
 
     def release(self) -> None:
         """Gives it up, so that the next one need not wait."""

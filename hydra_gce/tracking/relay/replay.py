@@ -165,7 +165,10 @@ class JobReplay:
             else:
                 if args.get("run") in self._batches:
                     self._flush(args["run"])
-                self._to.call(f"take a record ({record.op})", lambda: self._operations.apply(record.op, args))
+                with self._to.one_by_one:  # what makes runs and models looks first at what there is
+                    self._to.call(
+                        f"take a record ({record.op})", lambda: self._operations.apply(record.op, args)
+                    )
                 if args.get("run") in self._to.runs:
                     self._batches.setdefault(args["run"], _Batch()).seq = record.seq
         except Refused as refused:
