@@ -148,7 +148,7 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
         experiment=experiment(settings, environ),
     )
     uri = environ.get("MLFLOW_TRACKING_URI")
-    return Relay(batch.bucket, batch.identity.names, tracked, uri, direct=mode is Mode.DIRECT)
+    return Relay(batch.bucket, batch.identity.names, tracked, uri, mode=mode)
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

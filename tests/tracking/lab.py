@@ -14,6 +14,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import Point, variables
 from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
+from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.relay.lease import Lease
 from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.relay.runs import TrackedSweep
@@ -145,7 +146,7 @@ def relay_for(
     store: str | None,
     lease: Lease | None = None,
     experiment: str | None = None,
-    direct: bool = False,
+    mode: Mode = Mode.RELAY,
     sweep: str = SWEEP,
     jobs: int = 0,
 ) -> Relay:
@@ -162,4 +163,4 @@ def relay_for(
         git_dirty=True,
         experiment=experiment,
     )
-    return Relay(bucket, SweepNames(sweep), tracked, store, lease, direct)
+    return Relay(bucket, SweepNames(sweep), tracked, store, lease, mode)

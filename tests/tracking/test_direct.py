@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import variables
+from hydra_gce.tracking.mode import Mode
 from tests.tracking.lab import STARTED, SWEEP, relay_for, run_program
 
 PROGRAM = """
@@ -60,7 +61,7 @@ def test_attempts_go_on_in_one_run_below_the_sweeps(
     named: bool, server: str, sweep: str, experiment: str, bucket: Bucket, tmp_path: Path
 ) -> None:
     client = MlflowClient(server)
-    known: dict[str, Any] = {"experiment": experiment if named else None, "direct": True, "sweep": sweep}
+    known: dict[str, Any] = {"experiment": experiment if named else None, "mode": Mode.DIRECT, "sweep": sweep}
     relay = relay_for(bucket, server, **known)
     relay.tick({})
     assert relay.trouble == ""

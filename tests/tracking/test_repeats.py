@@ -104,7 +104,7 @@ def test_a_relay_killed_at_any_call_keeps_to_it(
             raise Killed
         return answer
 
-    monkeypatch.setattr("hydra_gce.tracking.relay.relay._PARTS_PER_COMMIT", 2)
+    monkeypatch.setattr("hydra_gce.tracking.relay.job._PARTS_PER_COMMIT", 2)
     monkeypatch.setattr(Destination, "call", killed_now_and_then)
     for life in range(60):
         calls = life
