@@ -89,6 +89,10 @@ class SweepNames:
         """Which of them MLflow's artifact store has: see ``tracking.relay.artifacts``."""
         return f"{self.job(num)}artifacts.done"
 
+    def relay_of(self, num: int) -> str:
+        """The same for one job, where its VM plays them."""
+        return f"{self.job(num)}relay"
+
     def console(self, instance: str) -> str:
         """The end of the serial console of a VM that fell silent."""
         return f"{self.prefix}console/{instance}"

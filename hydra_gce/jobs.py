@@ -53,7 +53,8 @@ class JobSpec:
 
     Paths are absolute and the laptop's; ``sweep_dir`` holds ``output_dir``. ``variables`` is the program's own
     environment (pass-through variables, MLflow's names), ``script`` the file that was started, null in a notebook.
-    ``tracking`` is ``relay``, ``direct`` or ``none``: see ``tracking.mode``.
+    ``tracking`` is ``relay``, ``direct``, ``durable`` or ``none``: see ``tracking.mode``. ``tracked`` is what a VM that
+    plays its own journal has to know of the sweep: see ``tracking.relay.runs.TrackedSweep``.
     ``heartbeat_s``: seconds from one status to the next.
     """
 
@@ -72,6 +73,7 @@ class JobSpec:
     experiment: str | None
     sys_path: list[str]
     heartbeat_s: float = 3.0
+    tracked: dict[str, Any] | None = None
 
 
 def heartbeat_s(vms: int) -> float:

@@ -11,13 +11,12 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_gce.batch import Batch
-from hydra_gce.cargo.worktree import git_state
 from hydra_gce.identity import note_tracking
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.logs import follow
 from hydra_gce.money.report import tags
 from hydra_gce.settings import Settings
-from hydra_gce.specs import experiment
+from hydra_gce.tracked import tracked_sweep
 from hydra_gce.tracking.mode import Mode
 from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
@@ -134,19 +133,8 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
     if mode is Mode.NONE:
         return None
     from hydra_gce.tracking.relay.relay import Relay
-    from hydra_gce.tracking.relay.runs import TrackedSweep
 
-    commit, dirty = git_state(batch.packed.root)
-    tracked = TrackedSweep(
-        name=batch.identity.names.sweep,
-        created=batch.identity.started,
-        project=batch.backend.project,
-        backend=batch.backend.kind,
-        job_overrides={point.num: point.overrides for point in batch.points},
-        git_commit=commit,
-        git_dirty=dirty,
-        experiment=experiment(settings, environ),
-    )
+    tracked = tracked_sweep(batch.identity, batch.backend, batch.points, batch.packed, settings, environ)
     uri = environ.get("MLFLOW_TRACKING_URI")
     return Relay(batch.bucket, batch.identity.names, tracked, uri, mode=mode)
 

@@ -101,6 +101,9 @@ class Tracking:
     # launcher. direct: VMs talk to that server themselves, with the credentials of this shell. auto: direct where a
     # VM can reach it, else relay. none: nothing is recorded.
     mode: str = "auto"
+    # With direct: programs write to their VM's disk, and the VM sends it on: a server that is down costs nothing but
+    # delay.
+    durable: bool = False
     # Experiment for programs that do not choose one. null: MLFLOW_EXPERIMENT_NAME, or MLflow's default.
     experiment: str | None = None
     # Records programs that never call MLflow, too: their config as params, what they return as metrics, and

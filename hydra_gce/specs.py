@@ -8,6 +8,8 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import asdict, replace
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -18,7 +20,9 @@ from hydra_gce.errors import GenerationMismatch
 from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobSpec, JobStatus, heartbeat_s, seal_spec
 from hydra_gce.settings import Settings
+from hydra_gce.tracked import experiment
 from hydra_gce.tracking.mode import Way
+from hydra_gce.tracking.relay.runs import TrackedSweep
 
 _PARALLEL_UPLOADS = 8
 _FINGERPRINT = "fingerprint"
@@ -38,9 +42,11 @@ def send(
     sent: Sent,
     environ: Mapping[str, str],
     way: Way,
+    tracked: TrackedSweep | None = None,
 ) -> None:
     """Writes them side by side: from here on a VM may claim the jobs. What lies there already is left as it is.
 
+    :param tracked: what VMs have to know that play their journals themselves.
     :raises OtherPoints: a job of that number is another one: this is not the launch that began the sweep.
     """
     names = identity.names
@@ -66,6 +72,7 @@ def send(
             experiment=experiment(settings, environ),
             sys_path=paths,
             heartbeat_s=heartbeat_s(settings.max_vms or len(points)),
+            tracked=_told(tracked, point) if tracked else None,
         )
         known = fingerprint(point, sent)
         sealed = seal_spec(identity.key, spec, program.of(point))
@@ -83,6 +90,10 @@ def send(
         list(pool.map(write, points))
 
 
+def _told(tracked: TrackedSweep, point: Point) -> dict[str, Any]:
+    return asdict(replace(tracked, job_overrides={point.num: point.overrides}))
+
+
 def fingerprint(point: Point, sent: Sent) -> str:
     """The same for two launches of a point with the same overrides, config, code, data and environment."""
     config = OmegaConf.to_container(point.config)
@@ -96,8 +107,3 @@ def fingerprint(point: Point, sent: Sent) -> str:
         sent.environment,
     ]
     return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def experiment(settings: Settings, environ: Mapping[str, str]) -> str | None:
-    """MLflow's experiment for programs that do not choose one themselves."""
-    return settings.tracking.experiment or environ.get("MLFLOW_EXPERIMENT_NAME")

@@ -39,8 +39,9 @@ from hydra_gce.playback import Playback, relay_to_mlflow
 from hydra_gce.request import order, vm_request
 from hydra_gce.settings import Settings
 from hydra_gce.specs import OtherPoints
+from hydra_gce.tracked import tracked_sweep
 from hydra_gce.tracking import mode
-from hydra_gce.tracking.mode import Way
+from hydra_gce.tracking.mode import Mode, Way
 from hydra_gce.unreachable import UNREACHABLE
 from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
@@ -90,7 +91,12 @@ class Sweep:
             compute = beside.use(backend)
             reading = aside.submit(compute.quotas)
             sent = cargo.send(bucket, packed)
-            way = mode.choose(self.settings.tracking.mode, os.environ, backend.kind == "local")
+            way = mode.choose(
+                self.settings.tracking.mode,
+                os.environ,
+                backend.kind == "local",
+                self.settings.tracking.durable,
+            )
             if way.why and self._identity is None:
                 self._tell(way.why)
             self._identity = self._begin(
@@ -129,7 +135,13 @@ class Sweep:
         """Sends the jobs: to the sweep that this is a batch of, or that a launch before left here, or to a new one."""
 
         def send(identity: Identity) -> Identity:
-            specs.send(bucket, identity, self.settings, points, program, packed, sent, os.environ, way)
+            by_vms = way.mode is Mode.DURABLE
+            told = (
+                tracked_sweep(identity, backend, points, packed, self.settings, os.environ)
+                if by_vms
+                else None
+            )
+            specs.send(bucket, identity, self.settings, points, program, packed, sent, os.environ, way, told)
             return identity
 
         known = self._identity or left_in(sweep_dir, backend, bucket)

@@ -112,6 +112,7 @@ class Agent:
                 scratch=scratch,
                 archives=self._scratch,
                 departure=self.departure,
+                project=self._instance.project,
             )
             result, job_return = attempt.run()
         except (Lost, OutOfTime):

@@ -13,6 +13,7 @@ from hydra_gce.agent.child import Child
 from hydra_gce.agent.courier import Courier
 from hydra_gce.agent.departure import Departure
 from hydra_gce.agent.pulse import Pulse
+from hydra_gce.agent.uplink import Uplink
 from hydra_gce.agent.verdict import Ended, oom_kills
 from hydra_gce.agent.workplace import Workplace
 from hydra_gce.bucket import Bucket, SweepNames
@@ -29,6 +30,8 @@ _LOG_TAIL_LINES = 40
 _PROGRAMS_SHARE = 2 / 3
 _LAST_WORDS_S = 4.0
 _PARTS_PER_HEARTBEAT = 3
+_UPLINK_S = 30.0
+"""For what MLflow's server has not got when the program ends; what is left then, the launcher brings."""
 
 
 class Lost(Exception):
@@ -53,6 +56,7 @@ class Attempt:
     scratch: Path
     archives: Path
     departure: Departure
+    project: str = ""
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -105,6 +109,7 @@ class Attempt:
             return None, b""
         kills_before = oom_kills()
         child = Child.start(self.spec, self.program, place, self.scratch, self._variables())
+        uplink = self._make_uplink()
         courier.start()
         self._courier = courier
         self._say(JobState.RUNNING)
@@ -113,7 +118,11 @@ class Attempt:
             # A VM that is taken back has seconds left: they are for the output directory.
             rescued = [] if left else place.rescue()
             whole = courier.finish(self._left_to_save)
+            if uplink:
+                uplink.finish(min(_UPLINK_S, self._left_to_save()))
         finally:
+            if uplink:
+                uplink.kill()
             courier.abandon()
             child.kill()
         if self._pulse.lost.is_set():
@@ -160,6 +169,12 @@ class Attempt:
             pause_s=max(1.0, self.spec.heartbeat_s / _PARTS_PER_HEARTBEAT),
         )
 
+    def _make_uplink(self) -> Uplink | None:
+        if self.spec.tracking != "durable":
+            return None
+        spec, claim = self.spec, self.claim
+        return Uplink.start(spec, claim, self.zone, self.project, self.bucket.name, self.scratch)
+
     def _variables(self) -> dict[str, str]:
         """MLflow's, where the program's runs are to be recorded."""
         if self.spec.tracking == "none":
@@ -169,7 +184,7 @@ class Attempt:
 
     @property
     def _has_journal(self) -> bool:
-        return self.spec.tracking == "relay"
+        return self.spec.tracking in ("relay", "durable")
 
     def _watch(self, child: Child, courier: Courier) -> bool:
         """Waits for the program. True if it was stopped because the VM goes.

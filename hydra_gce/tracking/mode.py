@@ -27,11 +27,12 @@ _OTHERWISE = "mode=relay carries the records through the bucket"
 
 
 class Mode(str, Enum):
-    """``DIRECT``: programs on VMs talk to the server. ``RELAY``: they write a journal, which is played into the store
-    from here. ``NONE``: nothing of ours happens.
+    """``RELAY``: programs on VMs write a journal, which is played into the store from here. ``DIRECT``: they talk to
+    the server. ``DURABLE``: they write a journal, which their VM plays into the server. ``NONE``: nothing is recorded.
     """
 
     DIRECT = "direct"
+    DURABLE = "durable"
     RELAY = "relay"
     NONE = "none"
 
@@ -49,10 +50,12 @@ def choose(
     wanted: str,
     environ: Mapping[str, str],
     embedded: bool,
+    durable: bool = False,
     addresses: Callable[[str], list[str]] | None = None,
 ) -> Way:
     """:param wanted: ``hydra.launcher.tracking.mode``.
     :param embedded: VMs are processes of this machine, which see of the world what VMs of a cloud would see.
+    :param durable: a server that is down must not hold up or end a program.
     :param addresses: of a host's name; the system's resolver if None.
     :raises ConfigError: direct is wanted, and no VM can reach that store.
     """
@@ -61,11 +64,12 @@ def choose(
     if wanted == "relay":
         return Way(Mode.RELAY)
     uri = environ.get(URI, "")
+    straight = Mode.DURABLE if durable else Mode.DIRECT
     never, perhaps_not = _obstacles(uri, addresses or _resolve)
     if wanted == "direct":
         if never:
             raise ConfigError(f"hydra.launcher.tracking.mode=direct: {never}; {_OTHERWISE}.")
-        return Way(Mode.DIRECT, variables=_handed_over(environ))
+        return Way(straight, variables=_handed_over(environ))
     if never or perhaps_not or embedded:
         # A store of this machine is what most have, and needs no words.
         why = (
@@ -74,7 +78,7 @@ def choose(
             else ""
         )
         return Way(Mode.RELAY, why)
-    return Way(Mode.DIRECT, f"MLflow: VMs log to {urlsplit(uri).hostname} themselves", _handed_over(environ))
+    return Way(straight, f"MLflow: VMs log to {urlsplit(uri).hostname} themselves", _handed_over(environ))
 
 
 def _handed_over(environ: Mapping[str, str]) -> dict[str, str]:

@@ -141,19 +141,11 @@ def run_on_vm(script: Path, bucket: Bucket, directory: Path, num: int, attempt: 
     return Machine(bucket, directory, num, attempt)
 
 
-def relay_for(
-    bucket: Bucket,
-    store: str | None,
-    lease: Lease | None = None,
-    experiment: str | None = None,
-    mode: Mode = Mode.RELAY,
-    sweep: str = SWEEP,
-    jobs: int = 0,
-) -> Relay:
+def tracked_sweep(name: str = SWEEP, experiment: str | None = None, jobs: int = 0) -> TrackedSweep:
     """``jobs``: so many, ``x=0`` and so on, instead of the two that learn at different rates."""
     many = {num: [f"x={num}"] for num in range(jobs)}
-    tracked = TrackedSweep(
-        name=sweep,
+    return TrackedSweep(
+        name=name,
         created=STARTED,
         project="ml-lab",
         backend="local",
@@ -163,4 +155,15 @@ def relay_for(
         git_dirty=True,
         experiment=experiment,
     )
-    return Relay(bucket, SweepNames(sweep), tracked, store, lease, mode)
+
+
+def relay_for(
+    bucket: Bucket,
+    store: str | None,
+    lease: Lease | None = None,
+    experiment: str | None = None,
+    mode: Mode = Mode.RELAY,
+    sweep: str = SWEEP,
+    jobs: int = 0,
+) -> Relay:
+    return Relay(bucket, SweepNames(sweep), tracked_sweep(sweep, experiment, jobs), store, lease, mode)

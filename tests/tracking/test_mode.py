@@ -18,10 +18,14 @@ ADDRESSES = {
 
 
 def chosen(
-    wanted: str, uri: str | None, embedded: bool = False, environ: dict[str, str] | None = None
+    wanted: str,
+    uri: str | None,
+    embedded: bool = False,
+    environ: dict[str, str] | None = None,
+    durable: bool = False,
 ) -> tuple[Mode, str, dict[str, str]]:
     known = {**(environ or {}), **({"MLFLOW_TRACKING_URI": uri} if uri else {})}
-    way = choose(wanted, known, embedded, lambda host: ADDRESSES.get(host, []))
+    way = choose(wanted, known, embedded, durable, lambda host: ADDRESSES.get(host, []))
     return way.mode, way.why, dict(way.variables or {})
 
 
@@ -54,6 +58,12 @@ def test_the_embedded_compute_engine_is_no_way_to_a_server_unless_one_says_so() 
 def test_direct_to_where_no_vm_comes_is_refused(uri: str | None) -> None:
     with pytest.raises(ConfigError, match=r"mode=direct: .*mode=relay carries"):
         chosen("direct", uri)
+
+
+def test_durable_is_a_way_to_the_server_and_nothing_else() -> None:
+    assert chosen("auto", "https://mlflow.example.com", durable=True)[0] is Mode.DURABLE
+    assert chosen("direct", "http://mlflow.corp", durable=True)[0] is Mode.DURABLE
+    assert chosen("auto", "sqlite:///mlflow.db", durable=True)[0] is Mode.RELAY
 
 
 def test_a_private_network_may_be_that_of_the_vms() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from hydra_gce.bucket import Bucket, Entry, SweepNames, checksum
 from hydra_gce.errors import ObjectMissing
-from hydra_gce.tracking.relay.destination import Destination, Refused, Unknown
+from hydra_gce.tracking.relay.destination import Destination, Refused, Unknown, is_directory
 
 _MODELS = "models"
 _MODEL_FILE = "MLmodel"
@@ -113,7 +113,7 @@ class _Place:
         """
         from mlflow.utils.file_utils import local_file_uri_to_path
 
-        if "://" in self.uri and not self.uri.startswith("file:"):
+        if not is_directory(self.uri):
             return
         there = Path(local_file_uri_to_path(self.uri)) / self.below / local.name
         if checksum(there) != checksum(local):

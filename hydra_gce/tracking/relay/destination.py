@@ -227,7 +227,8 @@ class Destination:
                 self.models[model.tags[MODEL_TAG]] = model.model_id
 
     def refresh(self) -> None:
-        """Learns of runs that programs have made here themselves."""
+        """Learns anew what there is: others make runs here, too."""
+        self.runs = {}
         self._read_back()
 
     def learn(self, run: Any) -> KnownRun:
@@ -357,11 +358,15 @@ def from_anywhere(uri: str) -> str:
     database = uri.removeprefix("sqlite:///")
     if database != uri:
         return f"sqlite:///{Path(database).absolute()}" if database else uri
-    is_path = not _SCHEME.match(uri) and uri != "databricks"
-    if is_path or uri.startswith("file:"):
-        os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-        return Path(uri).absolute().as_uri() if is_path else uri
-    return uri
+    if uri == "databricks" or not is_directory(uri):
+        return uri
+    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
+    return uri if uri.startswith("file:") else Path(uri).absolute().as_uri()
+
+
+def is_directory(uri: str) -> bool:
+    """Whether this is a place on this machine: a path, or ``file:`` and a path."""
+    return uri.startswith("file:") or not _SCHEME.match(uri)
 
 
 def without_password(uri: str) -> str:

@@ -6,6 +6,7 @@ the runs themselves, so a relay that was killed is followed by one that goes on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
@@ -58,6 +59,7 @@ class Relay:
         self._refusals = Refusals()
         self._jobs: dict[int, JobRelay] = {}
         self._endings: dict[int, Ending] = {}
+        self._leases: dict[int, Lease] = {}
         self._points: dict[int, tuple[str, str]] = {}
 
     # What the launcher calls
@@ -94,12 +96,20 @@ class Relay:
 
         def work() -> None:
             to, runs = self._open()
+            until = awake() + SILENCE_S + 1
             self._end_jobs()
+            while self._endings and awake() < until:  # a VM that is gone may hold the right to play still
+                time.sleep(1)
+                self._end_jobs()
             if to.parent:
                 to.set_tags(to.parent.run_id, prefixed(tags))
                 runs.end(to.parent, state, ended)
 
         self._do(work, wait_s=SILENCE_S + 1)
+        self._turn.lease.release()
+
+    def leave(self) -> None:
+        """Another one may go on from here."""
         self._turn.lease.release()
 
     @property
@@ -176,6 +186,8 @@ class Relay:
         if self._endings and self._mode is not Mode.RELAY:
             self._look(now=True)
         for num, ending in list(self._endings.items()):
+            if not self._may_play(num):
+                continue
             job = self._job(num)
             if self._mode is not Mode.DIRECT:
                 job.play(ending.status, to_end=True)
@@ -183,6 +195,15 @@ class Relay:
             job.end(ending)
             self._note(num)
             del self._endings[num]
+            if num in self._leases:
+                self._leases.pop(num).release()
+
+    def _may_play(self, num: int) -> bool:
+        """What a VM has left of its own journal is played here, once that VM has let go of it."""
+        if self._mode is not Mode.DURABLE:
+            return True
+        lease = self._leases.setdefault(num, Lease(self._bucket, self._names.relay_of(num)))
+        return lease.hold()
 
     def _note(self, num: int) -> None:
         point = self._open()[0].point(num)

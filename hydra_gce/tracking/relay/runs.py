@@ -46,7 +46,7 @@ class TrackedSweep:
 
     ``experiment`` is the one that the launcher or the laptop's environment names: the runs are made there, and
     without it in MLflow's default, to follow the first program that names one. ``job_overrides`` are by the job's
-    number.
+    number. ``makes_points`` is false for a VM that plays its own journal: they are the laptop's to make.
     """
 
     name: str
@@ -58,6 +58,7 @@ class TrackedSweep:
     git_commit: str | None = None
     git_dirty: bool = False
     experiment: str | None = None
+    makes_points: bool = True
 
 
 class Runs:
@@ -72,6 +73,8 @@ class Runs:
     def make(self) -> None:
         """Those that are not there yet: the sweep's, and one for each point."""
         self._to.tidy()
+        if not self._sweep.makes_points:
+            return
         experiment = self._sweep.experiment or self._default()
         for num, overrides in self._sweep.job_overrides.items():
             if self._to.point(num) is None:
