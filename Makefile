@@ -69,6 +69,7 @@ bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmark
 	$(VENV)/bin/python -m bench.import_time
 	$(VENV)/bin/python -m bench.noop_sweep
 	$(VENV)/bin/python -m bench.simulated_sweep
+	$(VENV)/bin/python -m bench.tracking
 
 docs: ## check that every link in README and docs/ leads somewhere
 	$(PYTHON) scripts/check_docs.py

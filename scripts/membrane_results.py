@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import matplotlib
@@ -25,7 +25,7 @@ from unet.data.examples import Examples
 from unet.membrane_scores import membrane_scores
 from unet.metrics import Scores
 from unet.prediction import Predictor
-from unet.settings import DataSettings, InferenceSettings
+from unet.settings import DataSettings
 from unet.tracking import RUN_ID_FILE
 
 PAGE = page.ROOT / "docs" / "results.md"
@@ -60,7 +60,9 @@ class Run:
 
 def score(output_dir: Path, average: str) -> Result:
     """The exported model on the held-out slices; thresholds of V_rand and V_info as they suit the training slices."""
-    predictor = Predictor.load(str(output_dir), InferenceSettings(average=average))
+    trained = Predictor.load(str(output_dir))
+    inference = replace(trained.inference, average=average)
+    predictor = Predictor.load(str(output_dir), inference)
     data = DataSettings(folder=str(page.ROOT / "data" / "membrane"), validation="", test=HELD_OUT)
     slices = read_dataset(data)
     cells, truths = predict(predictor, slices.test)

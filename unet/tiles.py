@@ -72,10 +72,17 @@ class Segmenter:
                 result[row.first : row.last, column.first : column.last] += (
                     probabilities * weights[..., np.newaxis]
                 )
-        return result
+        return self._weighted(result)
 
     def _cut(self, length: int) -> "list[Stretch]":
         return cut(length, self._inference.tile, self._inference.overlap, *self._grid)
+
+    def _weighted(self, probabilities: Floats) -> Floats:
+        """What the probabilities are where classes are as frequent as inference.class_weights says, in place."""
+        if self._inference.class_weights is not None:
+            probabilities *= np.asarray(self._inference.class_weights, np.float32)
+            probabilities /= probabilities.sum(axis=-1, keepdims=True)
+        return probabilities
 
     def _averaged(self, tile: Floats) -> Floats:
         """The mean of what the model says of the tile, laid in the ways that inference.average names."""

@@ -81,6 +81,12 @@ class Settings:
             f"one weight for each of data.classes={classes}, or null",
         )
         check(
+            self.inference.class_weights is None or len(self.inference.class_weights) == len(classes),
+            "inference.class_weights",
+            self.inference.class_weights,
+            f"one weight for each of data.classes={classes}, or null",
+        )
+        check(
             loss.border_class is None or loss.border_class in classes,
             "loss.border_class",
             loss.border_class,

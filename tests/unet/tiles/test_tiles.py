@@ -244,3 +244,13 @@ def test_memory_is_that_of_the_result_and_a_tile() -> None:
         tracemalloc.stop()
     tile = 128 * 128 * 3 * 4
     assert peak < result.nbytes + 12 * tile + 200_000
+
+
+def test_a_class_that_weighs_more_is_found_more_often() -> None:
+    model = keras.Sequential([keras.layers.Input((None, None, 2)), keras.layers.Softmax()])
+    image = np.random.default_rng(0).normal(size=(20, 30, 2)).astype(np.float32)
+    plain = Segmenter(model, InferenceSettings(), 1, 0, 0)(image)
+    weighted = Segmenter(model, InferenceSettings(class_weights=[2.0, 1.0]), 1, 0, 0)(image)
+    np.testing.assert_allclose(weighted.sum(axis=-1), 1, rtol=1e-6)
+    odds = plain[..., 0] / plain[..., 1]
+    np.testing.assert_allclose(weighted[..., 0] / weighted[..., 1], 2 * odds, rtol=1e-4)

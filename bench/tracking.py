@@ -1,0 +1,238 @@
+"""How fast a journal is played into MLflow beside what its API can take at best, and what a logging call costs.
+
+`python -m bench.tracking` measures, turn by turn: full batches of one call of `log_batch` each (the ceiling of the
+public API), the relay with a journal of one metric a record, and `log_metric` one by one; into SQLite and into a
+server. Then a call of `log_metric` on a VM beside the same call against a store that does nothing, and the memory that a
+journal of a million points takes. Writes a section of docs/benchmarks.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import page
+
+POINTS = 20_000
+ONE_BY_ONE = 1_000
+CALLS = 2_000
+MILLION = 1_000_000
+KEYS = 5
+STARTED_MS = 1_760_000_000_000
+
+
+@contextmanager
+def server(directory: Path) -> Iterator[str]:
+    """A tracking server over SQLite, as `mlflow server` starts it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{directory / 'server.db'}"]
+    with (directory / "server.log").open("w") as log:
+        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
+    try:
+        until = time.monotonic() + 120
+        while time.monotonic() < until:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def lines(points: int, seq: int = 1) -> Iterator[bytes]:
+    """A journal's records of one metric each, as a program writes them step by step."""
+    from hydra_gce.tracking.journal import Record, encode
+
+    run = "0" * 32
+    for number in range(points):
+        row = [f"m{number % KEYS}", number / 7, STARTED_MS + number, number // KEYS]
+        args = {"run": run, "metrics": [row], "params": [], "tags": []}
+        yield encode(Record(seq + 1 + number, STARTED_MS / 1000, "batch", args))
+
+
+def begin() -> bytes:
+    """The record that makes the run."""
+    from hydra_gce.tracking.journal import Record, encode
+
+    run = {"run": "0" * 32, "experiment": "bench", "start_time": STARTED_MS, "tags": [], "name": ""}
+    return encode(Record(1, STARTED_MS / 1000, "run", run))
+
+
+def ceiling(uri: str) -> float:
+    """Points a second through full batches."""
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+    client = MlflowClient(uri)
+    run = client.create_run("0").info.run_id
+    points = [Metric(f"m{n % KEYS}", n / 7, STARTED_MS + n, n // KEYS) for n in range(POINTS)]
+    began = time.perf_counter()
+    for start in range(0, POINTS, 1000):
+        client.log_batch(run, points[start : start + 1000])
+    return POINTS / (time.perf_counter() - began)
+
+
+def one_by_one(uri: str) -> float:
+    """Points a second through `log_metric`."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    run = client.create_run("0").info.run_id
+    began = time.perf_counter()
+    for number in range(ONE_BY_ONE):
+        client.log_metric(run, f"m{number % KEYS}", number / 7, STARTED_MS + number, number // KEYS)
+    return ONE_BY_ONE / (time.perf_counter() - began)
+
+
+def relayed(uri: str, parts: list[bytes]) -> float:
+    """Points a second from the journal's bytes to the last batch's answer."""
+    from hydra_gce.tracking.relay.destination import Destination
+    from hydra_gce.tracking.relay.replay import JobReplay
+    from hydra_gce.tracking.relay.runs import Runs, TrackedSweep
+
+    sweep = TrackedSweep(
+        f"bench-{time.time_ns()}", STARTED_MS / 1000, "p", "local", {0: []}, experiment="bench"
+    )
+    to = Destination(uri, sweep.name)
+    runs = Runs(to, sweep)
+    runs.make()
+    replay = JobReplay(to, 0, runs, lambda refusal: None, lambda: None)
+    replay.feed(1, 0, begin())
+    replay.commit()
+    began = time.perf_counter()
+    for number, part in enumerate(parts, 1):
+        replay.feed(1, number, part)
+    replay.commit()
+    return sum(part.count(b"\n") for part in parts) / (time.perf_counter() - began)
+
+
+def call_cost(directory: Path, rounds: int) -> tuple[float, float]:
+    """Microseconds of `mlflow.log_metric` into a store that does nothing, and into a VM's."""
+    import mlflow
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracking._tracking_service.utils import _tracking_store_registry
+
+    from hydra_gce.tracking.environment import variables
+
+    class Nothing(SqlAlchemyStore):
+        def log_metric(self, run_id: str, metric: object) -> None:
+            """Keeps nothing."""
+
+    made = Nothing(f"sqlite:///{directory / 'nothing.db'}", str(directory / "artifacts"))
+    _tracking_store_registry.register("nothing", lambda store_uri, artifact_uri=None: made)
+    chosen = variables(directory / "vm", "bench", 0, 1)
+    os.environ.update(chosen)
+    seconds: dict[str, list[float]] = {"nothing://": [], chosen["MLFLOW_TRACKING_URI"]: []}
+    for _ in range(rounds):
+        for uri, taken in seconds.items():
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_experiment("bench")
+            with mlflow.start_run():
+                mlflow.log_metric("warm", 0.0, step=0)
+                began = time.perf_counter()
+                for step in range(CALLS):
+                    mlflow.log_metric("loss", step / 3, step=step)
+                taken.append((time.perf_counter() - began) / CALLS)
+    nothing, ours = (statistics.median(taken) * 1e6 for taken in seconds.values())
+    return nothing, ours
+
+
+def million(directory: Path) -> float:
+    """Megabytes at most of a process that plays a journal of a million points."""
+    script = f"from bench.tracking import play_points; play_points({MILLION}, {str(directory)!r})"
+    said = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return float(said.stdout.split()[-1])
+
+
+def play_points(points: int, directory: str) -> None:
+    """In a process of its own: prints its peak memory in megabytes."""
+
+    def parts() -> Iterator[bytes]:
+        batch: list[bytes] = []
+        for line in lines(points):
+            batch.append(line)
+            if len(batch) == 25_000:  # about the 4 MiB of a part
+                yield b"".join(batch)
+                batch = []
+        yield b"".join(batch)
+
+    from hydra_gce.tracking.relay.destination import Destination
+    from hydra_gce.tracking.relay.replay import JobReplay
+    from hydra_gce.tracking.relay.runs import Runs, TrackedSweep
+
+    sweep = TrackedSweep(f"bench-{points}", STARTED_MS / 1000, "p", "local", {0: []}, experiment="bench")
+    to = Destination(f"sqlite:///{directory}/million.db", sweep.name)
+    runs = Runs(to, sweep)
+    runs.make()
+    replay = JobReplay(to, 0, runs, lambda refusal: None, lambda: None)
+    replay.feed(1, 0, begin())
+    for number, part in enumerate(parts(), 1):
+        replay.feed(1, number, part)
+    replay.commit()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--no-million", action="store_true", help="leave out the two minutes of a million points"
+    )
+    parser.add_argument("--dry", action="store_true", help="print the table, and leave the page as it is")
+    arguments = parser.parse_args()
+    load = page.load()
+    rows: list[list[str]] = []
+    everything = list(lines(POINTS))
+    parts = [b"".join(everything[start : start + 5000]) for start in range(0, POINTS, 5000)]
+    with tempfile.TemporaryDirectory(prefix="bench-tracking-") as name:
+        directory = Path(name)
+        with server(directory) as address:
+            for kind, uri in (("SQLite", f"sqlite:///{directory / 'store.db'}"), ("server", address)):
+                rounds = [
+                    (ceiling(uri), relayed(uri, parts), one_by_one(uri)) for _ in range(arguments.rounds)
+                ]
+                best, ours, single = (statistics.median(values) for values in zip(*rounds, strict=True))
+                of_best = statistics.median(relay / full for full, relay, _ in rounds)
+                speeds = [f"{speed:,.0f}" for speed in (best, ours, single)]
+                rows.append([kind, *speeds, f"{of_best:.2f}x", f"{ours / single:.0f}x"])
+        nothing, cost = call_cost(directory, arguments.rounds)
+        most = None if arguments.no_million else million(directory)
+    header = [
+        "points a second",
+        "full batches",
+        "relay",
+        "one by one",
+        "relay / full batches",
+        "relay / one by one",
+    ]
+    content = (
+        page.circumstances(["mlflow", "sqlalchemy", "hydra-gce-launcher"], load)
+        + f"\nMedian of {arguments.rounds} rounds, turn by turn; {POINTS:,} records of one metric each.\n\n"
+        + page.table(header, rows)
+        + f"\nOne `mlflow.log_metric` on a VM: {cost:.0f} µs; into a store that does nothing: {nothing:.0f} µs.\n"
+        + (f"\nA journal of a million points: {most:,.0f} MB of memory at most.\n" if most else "")
+    )
+    print(content)
+    if not arguments.dry:
+        page.replace_section("tracking", content)
+
+
+if __name__ == "__main__":
+    main()
