@@ -2,7 +2,7 @@
 
 `python -m bench.tracking` measures, turn by turn: full batches of one call of `log_batch` each (the ceiling of the
 public API), the relay with a journal of one metric a record, and `log_metric` one by one; into SQLite and into a
-server. Then a call of `log_metric` on a VM beside the same call against a store that does nothing, and the memory that a
+server. Then `log_metric` on a VM beside the same call against a store that does nothing, and the memory that a
 journal of a million points takes. Writes a section of docs/benchmarks.md.
 """
 
@@ -133,7 +133,9 @@ def call_cost(directory: Path, rounds: int) -> tuple[float, float]:
         def log_metric(self, run_id: str, metric: object) -> None:
             """Keeps nothing."""
 
-    made = Nothing(f"sqlite:///{directory / 'nothing.db'}", str(directory / "artifacts"))
+    made = Nothing(  # type: ignore[no-untyped-call]
+        f"sqlite:///{directory / 'nothing.db'}", str(directory / "artifacts")
+    )
     _tracking_store_registry.register("nothing", lambda store_uri, artifact_uri=None: made)
     chosen = variables(directory / "vm", "bench", 0, 1)
     os.environ.update(chosen)

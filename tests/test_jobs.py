@@ -145,7 +145,7 @@ SPEC = JobSpec(
     output_dir="/home/me/project/multirun/3",
     variables={"TOKEN": "x"},
     preempt_grace_s=15.0,
-    tracking=True,
+    tracking="relay",
     experiment=None,
     sys_path=["/home/me/project"],
 )

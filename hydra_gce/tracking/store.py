@@ -22,10 +22,7 @@ def JournalStore(store_uri: str, artifact_uri: str | None = None) -> SqlJournalS
 
 
 class JobContext:
-    """Tags for the runs of a program on a VM that talks to a server itself: whose job they are.
-
-    The first one that is nested in no other is the point's; MLflow asks once for each run that it makes.
-    """
+    """Tags for the runs of a program on a VM that talks to a server itself: whose job they are."""
 
     def in_context(self) -> bool:
         """Whether this is such a program."""

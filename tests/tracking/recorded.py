@@ -18,6 +18,7 @@ _OF_THE_PLACE = (
     "mlflow.user",
     "mlflow.runName",
 )
+_EVENTS = re.compile(r"events\.out\.tfevents\..*")  # TensorBoard's files have the clock in their names
 _ID = re.compile(r"m-[0-9a-f]{32}|[0-9a-f]{32}")
 
 
@@ -26,7 +27,7 @@ def runs_below(client: MlflowClient, experiment: str, ours: bool) -> list[dict[s
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id])
     if ours:
-        runs = [run for run in runs if run.data.tags["hydra_gce.role"] != "sweep"]
+        runs = [run for run in runs if run.data.tags.get("hydra_gce.role") != "sweep"]
     children = {run.info.run_id: [] for run in runs}
     for run in runs:
         parent = run.data.tags.get("mlflow.parentRunId")
@@ -39,6 +40,20 @@ def runs_below(client: MlflowClient, experiment: str, ours: bool) -> list[dict[s
         return {**content(client, run), "nested": below}
 
     return sorted((tree(run) for run in roots), key=repr)
+
+
+def differences(wanted: list[dict[str, Any]], found: list[dict[str, Any]], where: str = "") -> list[str]:
+    """One line for each field that is not the same."""
+    if len(wanted) != len(found):
+        return [f"{where}: {len(found)} runs instead of {len(wanted)}"]
+    lines = []
+    for number, (one, other) in enumerate(zip(wanted, found, strict=True)):
+        place = f"{where}/{number}"
+        lines += differences(one["nested"], other["nested"], place)
+        for name in one.keys() - {"nested"}:
+            if one[name] != other[name]:
+                lines.append(f"{place} {name}: {other[name]} instead of {one[name]}")
+    return lines
 
 
 def content(client: MlflowClient, run: Any) -> dict[str, Any]:
@@ -55,9 +70,9 @@ def content(client: MlflowClient, run: Any) -> dict[str, Any]:
         "metrics": {
             key: sorted((m.step, repr(m.value)) for m in client.get_metric_history(run.info.run_id, key))
             for key in run.data.metrics
-            if not key.startswith("hydra_gce/")
+            if not key.startswith("hydra_gce/") and "_time" not in key  # of a search: how long it took
         },
-        "artifacts": sorted(_names(client, run.info.run_id)),
+        "artifacts": sorted(_EVENTS.sub("events", name) for name in _names(client, run.info.run_id)),
         "models": sorted(
             client.get_logged_model(output.model_id).name
             for output in getattr(run.outputs, "model_outputs", [])

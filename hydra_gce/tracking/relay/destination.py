@@ -104,6 +104,7 @@ class KnownRun:
     position: Position
     ended_attempt: int | None = None
     has_parent: bool = True
+    started: int = 0
 
     @property
     def is_waiting(self) -> bool:
@@ -224,7 +225,8 @@ class Destination:
                 "search models",
                 lambda token: self.client.search_logged_models(places, ours, page_token=token),
             ):
-                self.models[model.tags[MODEL_TAG]] = model.model_id
+                if MODEL_TAG in model.tags:  # a program that talks to the server itself makes its models, too
+                    self.models[model.tags[MODEL_TAG]] = model.model_id
 
     def refresh(self) -> None:
         """Learns anew what there is: others make runs here, too."""
@@ -242,6 +244,7 @@ class Destination:
             position=Position.from_text(tags[POSITION_TAG]) if POSITION_TAG in tags else Position(),
             ended_attempt=int(tags[ENDED_TAG]) if ENDED_TAG in tags else None,
             has_parent=PARENT_TAG in tags,
+            started=run.info.start_time,
         )
         self.runs[known.vm_id] = known
         return known

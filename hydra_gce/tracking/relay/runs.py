@@ -103,9 +103,13 @@ class Runs:
     def take_in(self) -> None:
         """Runs that programs made on the server themselves stand below the sweep's, and replace the waiting ones."""
         self._to.refresh()
-        for run in list(self._to.runs.values()):
+        for run in sorted(self._to.runs.values(), key=lambda run: run.started):
             if run.role == "sweep" or run.has_parent or run.job is None:
                 continue
+            point = self._to.point(run.job)
+            if point is None or point.is_waiting:  # the first that is nested in no other
+                self._to.set_tags(run.run_id, {ROLE_TAG: "point"})
+                run.role = "point"
             name: str = self._to.call(
                 "show an experiment",
                 lambda run=run: self._to.client.get_experiment(run.experiment_id),  # type: ignore[misc]

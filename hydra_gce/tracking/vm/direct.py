@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import uuid
 
 from hydra_gce.tracking.environment import Point
 
 _RUN_ID = "MLFLOW_RUN_ID"
-_ORDINAL = itertools.count()
+_MARK = "direct/"
 
 
 def tags_of_a_new_run() -> dict[str, str]:
-    """Those by which a relay knows the runs of a journal, too."""
+    """Those by which a relay knows the runs of a journal, too. MLflow gives them to models as well."""
     point = Point.from_environment(os.environ)
     if point is None:
         return {}
-    first = next(_ORDINAL) == 0
     return {
         "hydra_gce.sweep": point.sweep,
         "hydra_gce.job": str(point.num),
         "hydra_gce.attempt": str(point.attempt),
-        "hydra_gce.role": "point" if first else "run",
-        "hydra_gce.run": f"direct/{uuid.uuid4().hex}",
+        "hydra_gce.role": "run",
+        "hydra_gce.run": f"{_MARK}{uuid.uuid4().hex}",
     }
 
 
 def go_on() -> None:
-    """Names the run that an attempt before this one made, if there is one: ``mlflow.start_run()`` goes on with it."""
+    """Names the run that an attempt before this one made, if there is one: ``mlflow.start_run()`` goes on with it.
+
+    That is the first one of the job that is nested in no other.
+    """
     point = Point.from_environment(os.environ)
     if point is None or point.attempt < 2 or _RUN_ID in os.environ:
         return
@@ -39,11 +40,12 @@ def go_on() -> None:
     whose = f"tags.`hydra_gce.sweep` = '{point.sweep}' AND tags.`hydra_gce.job` = '{point.num}'"
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-        found = client.search_runs(experiments, f"{whose} AND tags.`hydra_gce.role` = 'point'")
+        found = client.search_runs(experiments, whose, order_by=["attributes.start_time ASC"])
     except MlflowException as error:
         print(f"hydra-gce: the run of the attempt before was not found: {error}")
         return
-    made = [run for run in found if run.data.tags.get("hydra_gce.run", "").startswith("direct/")]
-    if made:
-        os.environ[_RUN_ID] = made[0].info.run_id
-        next(_ORDINAL)  # the point has its run
+    made = [run for run in found if run.data.tags.get("hydra_gce.run", "").startswith(_MARK)]
+    ids = {run.info.run_id for run in made}
+    roots = [run for run in made if run.data.tags.get("mlflow.parentRunId") not in ids]
+    if roots:
+        os.environ[_RUN_ID] = roots[0].info.run_id
