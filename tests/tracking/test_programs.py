@@ -53,7 +53,13 @@ def test_through_the_bucket(name: str, bucket: Bucket, make_store: object, tmp_p
     assert differences(wanted, found) == []
 
 
-@pytest.mark.parametrize("name", EXPERIMENTS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "client",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("keras_autolog", "sklearn_autolog")),
+    ],
+)
 def test_straight_to_the_server(
     name: str, bucket: Bucket, server: str, make_store: object, tmp_path: Path
 ) -> None:
