@@ -116,9 +116,7 @@ class Playback:
         def log() -> str:
             return "".join(f"{line}\n" for line in follow(bucket, sweep, num, None, forever=False))
 
-        return Captured(
-            {str(k): v for k, v in config.items()}, track.collected.value, track.point.output_dir, log
-        )
+        return Captured(config, track.collected.value, track.point.output_dir, log)
 
     def _note(self) -> None:
         assert self._relay is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra_gce.paths import translate as translate_path
+from hydra_gce.tracking.environment import is_direct
 
 
 def main(order_file: str) -> None:
@@ -22,9 +23,7 @@ def main(order_file: str) -> None:
     sys.path[0:0] = order["sys_path"]
     sys.argv = [order["script"] or "program"]
     os.chdir(order["cwd"])
-    if "HYDRA_GCE_TRACKING" in os.environ and not os.environ.get("MLFLOW_TRACKING_URI", "").startswith(
-        "hydra-gce:"
-    ):
+    if is_direct(os.environ):
         from hydra_gce.tracking.vm.direct import go_on
 
         go_on()

@@ -72,5 +72,10 @@ def variables(
     return chosen
 
 
+def is_direct(environ: Mapping[str, str]) -> bool:
+    """Whether a program on a VM talks to a tracking server itself."""
+    return POINT_VARIABLE in environ and not environ.get("MLFLOW_TRACKING_URI", "").startswith(f"{SCHEME}:")
+
+
 def _digest(text: str, digits: int) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:digits]

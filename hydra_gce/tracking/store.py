@@ -26,9 +26,9 @@ class JobContext:
 
     def in_context(self) -> bool:
         """Whether this is such a program."""
-        return "HYDRA_GCE_TRACKING" in os.environ and not os.environ.get(
-            "MLFLOW_TRACKING_URI", ""
-        ).startswith("hydra-gce:")
+        from hydra_gce.tracking.environment import is_direct
+
+        return is_direct(os.environ)
 
     def tags(self) -> dict[str, str]:
         from hydra_gce.tracking.vm.direct import tags_of_a_new_run

@@ -291,7 +291,7 @@ class Destination:
         batch = [RunTag(key, value[:_LONGEST_TAG]) for key, value in tags.items() if value]
         for start in range(0, len(batch), _MOST_TAGS):
             some = batch[start : start + _MOST_TAGS]
-            self.call("take tags", lambda some=some: self.client.log_batch(run_id, tags=some))  # type: ignore[misc]
+            self.call("take tags", partial(self.client.log_batch, run_id, tags=some))
 
     def run_id(self, vm_id: str) -> str:
         """:raises Unknown: no run is known by that id."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from hydra_gce.jobs import JobState
@@ -112,7 +113,7 @@ class Runs:
                 run.role = "point"
             name: str = self._to.call(
                 "show an experiment",
-                lambda run=run: self._to.client.get_experiment(run.experiment_id),  # type: ignore[misc]
+                partial(self._to.client.get_experiment, run.experiment_id),
             ).name
             self._move_parent(name)
             described = {**self._common(), PARENT_TAG: self._parent(name).run_id}

@@ -6,6 +6,7 @@ import os
 import uuid
 
 from hydra_gce.tracking.environment import Point
+from hydra_gce.tracking.relay.destination import JOB_TAG, PARENT_TAG, ROLE_TAG, RUN_TAG, SWEEP_TAG
 
 _RUN_ID = "MLFLOW_RUN_ID"
 _MARK = "direct/"
@@ -17,11 +18,11 @@ def tags_of_a_new_run() -> dict[str, str]:
     if point is None:
         return {}
     return {
-        "hydra_gce.sweep": point.sweep,
-        "hydra_gce.job": str(point.num),
+        SWEEP_TAG: point.sweep,
+        JOB_TAG: str(point.num),
         "hydra_gce.attempt": str(point.attempt),
-        "hydra_gce.role": "run",
-        "hydra_gce.run": f"{_MARK}{uuid.uuid4().hex}",
+        ROLE_TAG: "run",
+        RUN_TAG: f"{_MARK}{uuid.uuid4().hex}",
     }
 
 
@@ -37,15 +38,15 @@ def go_on() -> None:
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient()
-    whose = f"tags.`hydra_gce.sweep` = '{point.sweep}' AND tags.`hydra_gce.job` = '{point.num}'"
+    whose = f"tags.`{SWEEP_TAG}` = '{point.sweep}' AND tags.`{JOB_TAG}` = '{point.num}'"
     try:
         experiments = [experiment.experiment_id for experiment in client.search_experiments()]
         found = client.search_runs(experiments, whose, order_by=["attributes.start_time ASC"])
     except MlflowException as error:
         print(f"hydra-gce: the run of the attempt before was not found: {error}")
         return
-    made = [run for run in found if run.data.tags.get("hydra_gce.run", "").startswith(_MARK)]
+    made = [run for run in found if run.data.tags.get(RUN_TAG, "").startswith(_MARK)]
     ids = {run.info.run_id for run in made}
-    roots = [run for run in made if run.data.tags.get("mlflow.parentRunId") not in ids]
+    roots = [run for run in made if run.data.tags.get(PARENT_TAG) not in ids]
     if roots:
         os.environ[_RUN_ID] = roots[0].info.run_id
