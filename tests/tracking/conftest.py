@@ -6,14 +6,16 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
 
+from hydra_gce.bucket import Bucket
 from tests.patience import wait_until
+from tests.tracking.lab import Scribe
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,6 +48,16 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.chdir(tmp_path)
     shutil.copy(empty_store, tmp_path / "laptop.db")
     return f"sqlite:///{tmp_path / 'laptop.db'}"
+
+
+@pytest.fixture
+def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
+    """Makes the VM's end of a job: what writes its journal and hands it over."""
+
+    def make(num: int = 0, attempt: int = 1) -> Scribe:
+        return Scribe(bucket, tmp_path, num, attempt)
+
+    return make
 
 
 @pytest.fixture(scope="session")

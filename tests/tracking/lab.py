@@ -25,6 +25,10 @@ STARTED = 1_760_000_000.0
 STARTED_MS = 1_760_000_000_000
 
 
+class Killed(BaseException):
+    """The relay's process ends here."""
+
+
 @dataclass
 class Machine:
     """What an agent does for the journal of one attempt: hands it over in parts, mirrors the artifacts."""

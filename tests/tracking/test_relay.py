@@ -15,19 +15,7 @@ from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
 from tests.patience import wait_until
-from tests.tracking.lab import STARTED, STARTED_MS, SWEEP, Scribe, relay_for
-
-
-class Killed(BaseException):
-    """The relay's process ends here."""
-
-
-@pytest.fixture
-def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
-    def make(num: int = 0, attempt: int = 1) -> Scribe:
-        return Scribe(bucket, tmp_path, num, attempt)
-
-    return make
+from tests.tracking.lab import STARTED, STARTED_MS, SWEEP, Killed, Scribe, relay_for
 
 
 @pytest.fixture

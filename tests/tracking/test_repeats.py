@@ -13,11 +13,7 @@ from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
 from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
-from tests.tracking.lab import STARTED, Scribe, relay_for
-
-
-class Killed(BaseException):
-    """The relay's process ends here."""
+from tests.tracking.lab import STARTED, Killed, Scribe, relay_for
 
 
 @pytest.fixture

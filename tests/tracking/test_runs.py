@@ -16,19 +16,7 @@ from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.relay.capture import Captured, numbers
 from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
-from tests.tracking.lab import STARTED, SWEEP, Scribe, relay_for
-
-
-class Killed(BaseException):
-    """The relay's process ends here."""
-
-
-@pytest.fixture
-def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
-    def make(num: int = 0, attempt: int = 1) -> Scribe:
-        return Scribe(bucket, tmp_path, num, attempt)
-
-    return make
+from tests.tracking.lab import STARTED, SWEEP, Killed, Scribe, relay_for
 
 
 def by_name(store: str, view: int = ViewType.ACTIVE_ONLY) -> dict[str, Any]:
