@@ -101,8 +101,15 @@ class Mirror:
         self._unread: set[str] = set()
         self._written = False
 
-    def sync(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
+    def sync(
+        self,
+        left_s: Callable[[], float] = lambda: math.inf,
+        before_manifest: Callable[[], None] = lambda: None,
+    ) -> bool:
         """Brings the bucket up to date; afterwards the manifest describes the directory as it is now.
+
+        ``before_manifest`` is called when all files were read: what it brings is there before anybody goes on from
+        them.
 
         ``left_s`` says how many seconds are left for it, and is asked again and again. Where they are too few, the
         manifest describes the directory as it was a moment ago, and the answer is False: what has changed since the
@@ -114,6 +121,7 @@ class Mirror:
             path.relative_to(self._directory).as_posix() for path in _directories(self._directory)
         )
         files, whole = self._send_all(found, left_s)
+        before_manifest()
         if not whole:  # a file that was deleted may be what an older one points to
             files = {**self._files, **files}
             directories = sorted({*self._directories, *directories})

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from stat import S_ISREG
 from typing import Protocol
 
 from hydra_gce.bucket import Bucket, SweepNames
@@ -17,7 +19,8 @@ log = logging.getLogger(__name__)
 
 _LOG_PART = 1 << 20
 _SETTLED_S = 2.0
-"""An artifact that is being copied to its place is not shown half."""
+"""An artifact that is being copied to its place is not shown half, as long as that does not go on for ever."""
+_SETTLE_POLL_S = 0.2
 
 
 class PartSource(Protocol):
@@ -71,30 +74,49 @@ class Tree:
         self._prefix = prefix
         self._directory = directory
         self._sent: dict[Path, tuple[int, int]] = {}
+        self._passed_over: set[Path] = set()
         self.syncs = 0
+
+    def is_settled(self, settled_s: float) -> bool:
+        """Whether no new or changed file was written to within so many seconds."""
+        return not any(_age_s(state) < settled_s for _, state in self._news())
 
     def sync(self, left_s: Callable[[], float] = lambda: math.inf, settled_s: float = 0.0) -> bool:
         """False: the time that ``left_s`` names was too short for all. ``syncs`` counts those that sent anything.
 
-        :param settled_s: files that were written to within so many seconds are left for the next time.
+        :param settled_s: files that were written to within so many seconds are left for the next time, once.
         """
         sent = False
         whole = True
-        for path in sorted(self._directory.rglob("*")):
-            if not path.is_file():
-                continue
+        passed_over: set[Path] = set()
+        for path, state in self._news():
             if left_s() <= 0:
                 log.warning("no time is left for %s", path.name)
                 whole = False
                 break
-            state = path.stat()
-            is_new = self._sent.get(path) != (state.st_size, state.st_mtime_ns)
-            if is_new and time.time() - state.st_mtime >= settled_s:
-                self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
-                self._sent[path] = (state.st_size, state.st_mtime_ns)
-                sent = True
+            if _age_s(state) < settled_s and path not in self._passed_over:
+                passed_over.add(path)
+                continue
+            self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
+            self._sent[path] = (state.st_size, state.st_mtime_ns)
+            sent = True
+        self._passed_over = passed_over
         self.syncs += sent
         return whole
+
+    def _news(self) -> Iterator[tuple[Path, os.stat_result]]:
+        """Files that are not in the bucket as they are now."""
+        for path in sorted(self._directory.rglob("*")):
+            try:
+                state = path.stat()
+            except FileNotFoundError:
+                continue
+            if S_ISREG(state.st_mode) and self._sent.get(path) != (state.st_size, state.st_mtime_ns):
+                yield path, state
+
+
+def _age_s(state: os.stat_result) -> float:
+    return time.time() - state.st_mtime
 
 
 class Courier:
@@ -163,7 +185,8 @@ class Courier:
     def finish(self, left_s: Callable[[], float] = lambda: math.inf) -> bool:
         """Stops the thread and brings everything that is left, as far as the time goes; whether that is all.
 
-        The output directory goes first: after a preemption it is what the next attempt lives on.
+        The output directory goes first: after a preemption it is what the next attempt lives on. Artifacts may take
+        longer than a VM has that goes, so they do not hold it up.
         """
         self.abandon()
         while self._thread.is_alive() and left_s() > 0:
@@ -173,7 +196,7 @@ class Courier:
             return False
         if not self._may_write():
             return False
-        whole = self._mirror.sync(left_s)
+        whole = self._mirror.sync(left_s, self._bring_journal)
         if not whole:
             log.warning("the output directory was sent as it was a moment ago: no time is left for more")
         self._texts()
@@ -189,9 +212,7 @@ class Courier:
             try:
                 self._texts()
                 if self._clock() - mirrored >= self._mirror_every_s and self._may_write():
-                    self._mirror.sync(self._left_s)
-                    if self._artifacts:
-                        self._artifacts.sync(self._left_s, _SETTLED_S)
+                    self._mirror.sync(self._left_s, self._records)
                     mirrored = self._clock()
             except Exception:  # the bucket may be out of reach for a while; finish() tries again, and raises
                 log.exception("could not bring the job's output to the bucket; trying again")
@@ -200,8 +221,25 @@ class Courier:
         """A look at the directory that is under way when the job ends makes room for the last one."""
         return 0.0 if self._stop.is_set() else math.inf
 
+    def _records(self) -> None:
+        """All that the program has told MLflow until now.
+
+        It is there before the output directory's manifest: an attempt that goes on from a checkpoint logs nothing of
+        the steps before it again.
+        """
+        if self._artifacts is not None:
+            until = self._clock() + _SETTLED_S
+            while not self._artifacts.is_settled(_SETTLED_S) and self._clock() < until and self._left_s():
+                self._stop.wait(_SETTLE_POLL_S)
+                self._bring_journal()
+            self._artifacts.sync(self._left_s, _SETTLED_S)
+        self._bring_journal()
+
     def _texts(self) -> None:
         self._log.bring()
+        self._bring_journal()
+
+    def _bring_journal(self) -> None:
         if self._journal is not None:
             before = self._journal.parts
             self._journal.bring()

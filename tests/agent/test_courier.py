@@ -192,6 +192,70 @@ def test_a_bucket_out_of_reach_for_a_while_loses_nothing(
     wait_until(lambda: mirrored(bucket) == ["ckpt"], "the checkpoint has arrived after all")
 
 
+class Records:
+    """A journal; what is written to it is handed over as one part."""
+
+    def __init__(self) -> None:
+        self.new = b""
+
+    def new_part(self) -> bytes | None:
+        part, self.new = self.new, b""
+        return part or None
+
+
+def test_no_checkpoint_is_there_before_what_was_recorded_until_then(
+    bucket: Bucket, output: Path, tmp_path: Path, couriers: list[Courier]
+) -> None:
+    journal, artifacts = Records(), tmp_path / "artifacts"
+    artifacts.mkdir()
+    seen: list[tuple[list[str], list[str], list[str]]] = []
+
+    class ProgramGoesOn(Bucket):
+        """While the checkpoint is sent, the program records a step, and saves the next one."""
+
+        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
+            if path.read_bytes() == b"after step 0":
+                journal.new = b"step 1"
+                (artifacts / "picture.png").write_bytes(b"1")
+                path.write_bytes(b"after step 1")
+            return super().upload(name, path, metadata)
+
+        def write(self, name: str, content: bytes, **how: Any) -> int:
+            if name.endswith("manifest"):
+                job = [entry.name for entry in bucket.list(NAMES.job(0))]
+                kinds = [[name for name in job if kind in name] for kind in ("/journal/", "/artifacts/", "ckpt")]
+                seen.append((kinds[0], kinds[1], kinds[2]))
+            return super().write(name, content, **how)
+
+    (output / "ckpt").write_bytes(b"after step 0")
+    mirror = Mirror(ProgramGoesOn(bucket._bucket), NAMES, KEY, 0, 1, output)
+    carries = Courier(
+        bucket, NAMES, 0, 1, tmp_path / "log", mirror, journal, artifacts, pause_s=0.01, mirror_every_s=0.0
+    )
+    couriers.append(carries)
+    carries.start()
+    wait_until(lambda: bool(seen), "a manifest is written")
+    journals, pictures, checkpoints = seen[0]
+    assert journals == [NAMES.journal(0, 1, 0)]
+    assert pictures == [f"{NAMES.artifacts(0)}picture.png"]
+    assert len(checkpoints) == 1
+
+
+def test_an_artifact_that_is_written_to_all_the_time_is_sent_all_the_same(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    (tmp_path / "table.json").write_bytes(b"1")
+    sends = Tree(bucket, NAMES.artifacts(0), tmp_path)
+    sends.sync(settled_s=1e9)
+    assert not list(bucket.list(""))
+    (tmp_path / "table.json").write_bytes(b"12")
+    sends.sync(settled_s=1e9)
+    assert [bucket.read(entry.name) for entry in bucket.list("")] == [b"12"]
+    assert sends.is_settled(1e9)
+    (tmp_path / "table.json").write_bytes(b"123")
+    assert not sends.is_settled(1e9)
+
+
 def test_what_cannot_be_brought_at_the_end_is_an_error(bucket: Bucket, output: Path) -> None:
     carries = courier(FailsOnce(bucket), output, mirror_every_s=1e9)
     carries._pause_s = 1e9
