@@ -104,12 +104,12 @@ class Mirror:
     def sync(
         self,
         left_s: Callable[[], float] = lambda: math.inf,
-        before_manifest: Callable[[], None] = lambda: None,
+        before_manifest: Callable[[], bool] = lambda: True,
     ) -> bool:
         """Brings the bucket up to date; afterwards the manifest describes the directory as it is now.
 
         ``before_manifest`` is called when all files were read: what it brings is there before anybody goes on from
-        them.
+        them. Where it says that it could not, there is no new manifest, and the answer is False.
 
         ``left_s`` says how many seconds are left for it, and is asked again and again. Where they are too few, the
         manifest describes the directory as it was a moment ago, and the answer is False: what has changed since the
@@ -121,7 +121,8 @@ class Mirror:
             path.relative_to(self._directory).as_posix() for path in _directories(self._directory)
         )
         files, whole = self._send_all(found, left_s)
-        before_manifest()
+        if not before_manifest():
+            return False
         if not whole:  # a file that was deleted may be what an older one points to
             files = {**self._files, **files}
             directories = sorted({*self._directories, *directories})

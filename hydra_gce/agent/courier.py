@@ -91,7 +91,6 @@ class Tree:
         passed_over: set[Path] = set()
         for path, state in self._news():
             if left_s() <= 0:
-                log.warning("no time is left for %s", path.name)
                 whole = False
                 break
             if _age_s(state) < settled_s and path not in self._passed_over:
@@ -200,7 +199,10 @@ class Courier:
         if not whole:
             log.warning("the output directory was sent as it was a moment ago: no time is left for more")
         self._texts()
-        return (self._artifacts is None or self._artifacts.sync(left_s)) and whole
+        if self._artifacts is not None and not self._artifacts.sync(left_s):
+            log.warning("MLflow's artifacts were not all sent: no time is left for more")
+            return False
+        return whole
 
     def _work(self) -> None:
         mirrored = self._clock()
@@ -221,8 +223,8 @@ class Courier:
         """A look at the directory that is under way when the job ends makes room for the last one."""
         return 0.0 if self._stop.is_set() else math.inf
 
-    def _records(self) -> None:
-        """All that the program has told MLflow until now.
+    def _records(self) -> bool:
+        """Brings all that the program has told MLflow until now; whether there was time for it.
 
         It is there before the output directory's manifest: an attempt that goes on from a checkpoint logs nothing of
         the steps before it again.
@@ -232,16 +234,18 @@ class Courier:
             while not self._artifacts.is_settled(_SETTLED_S) and self._clock() < until and self._left_s():
                 self._stop.wait(_SETTLE_POLL_S)
                 self._bring_journal()
-            self._artifacts.sync(self._left_s, _SETTLED_S)
-        self._bring_journal()
+            if not self._artifacts.sync(self._left_s, _SETTLED_S):
+                return False
+        return self._bring_journal()
 
     def _texts(self) -> None:
         self._log.bring()
         self._bring_journal()
 
-    def _bring_journal(self) -> None:
+    def _bring_journal(self) -> bool:
         if self._journal is not None:
             before = self._journal.parts
             self._journal.bring()
             if self._journal.parts > before:
                 self._tell()
+        return True

@@ -223,7 +223,9 @@ def test_no_checkpoint_is_there_before_what_was_recorded_until_then(
         def write(self, name: str, content: bytes, **how: Any) -> int:
             if name.endswith("manifest"):
                 job = [entry.name for entry in bucket.list(NAMES.job(0))]
-                kinds = [[name for name in job if kind in name] for kind in ("/journal/", "/artifacts/", "ckpt")]
+                kinds = [
+                    [name for name in job if kind in name] for kind in ("/journal/", "/artifacts/", "ckpt")
+                ]
                 seen.append((kinds[0], kinds[1], kinds[2]))
             return super().write(name, content, **how)
 

@@ -122,13 +122,17 @@ class Scribe:
         return self._machine.status(state)
 
 
-def run_program(script: Path, environment: dict[str, str], cwd: Path) -> str:
-    """Runs a program with nothing of ours in its environment but ``environment``; gives what it said on stderr."""
+def program_environment() -> dict[str, str]:
+    """Of a program that knows nothing of the shell of who runs the tests."""
     own = {key: os.environ[key] for key in ("PATH", "HOME", "LANG") if key in os.environ}
-    own |= {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+    return own | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
+
+
+def run_program(script: Path, environment: dict[str, str], cwd: Path, arguments: Sequence[str] = ()) -> str:
+    """Runs a program with nothing of ours in its environment but ``environment``; gives what it said on stderr."""
     result = subprocess.run(
-        [sys.executable, str(script)],
-        env=own | environment,
+        [sys.executable, str(script), *arguments],
+        env=program_environment() | environment,
         cwd=cwd,
         capture_output=True,
         text=True,

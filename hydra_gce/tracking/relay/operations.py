@@ -111,15 +111,30 @@ class Operations:
             self._client.delete_tag(run_id, args["key"])
 
     def _inputs(self, args: dict[str, Any]) -> None:
-        models = [LoggedModelInput(self._to.model_id(model)) for model in args["models"]]
+        run_id = self._to.run_id(args["run"])
         datasets = [dataset_from_json(fields) for fields in args["datasets"]]
-        self._client.log_inputs(
-            self._to.run_id(args["run"]), datasets, **({"models": models} if models else {})
-        )
+        ids = [self._to.model_id(model) for model in args["models"]]
+        there = self._models_of(run_id, "inputs") if ids else set()
+        models = [LoggedModelInput(id) for id in ids if id not in there]
+        self._client.log_inputs(run_id, datasets, **({"models": models} if models else {}))
 
     def _outputs(self, args: dict[str, Any]) -> None:
-        models = [LoggedModelOutput(self._to.model_id(model), step) for model, step in args["models"]]
-        self._client.log_outputs(self._to.run_id(args["run"]), models)
+        run_id = self._to.run_id(args["run"])
+        there = self._models_of(run_id, "outputs")
+        outputs = [LoggedModelOutput(self._to.model_id(model), step) for model, step in args["models"]]
+        missing = [output for output in outputs if output.model_id not in there]
+        if missing:
+            self._client.log_outputs(run_id, missing)
+
+    def _models_of(self, run_id: str, side: str) -> set[str]:
+        """The ids of the models that the run has already: a database takes none of them twice."""
+        run = self._client.get_run(run_id)
+        found = (
+            run.inputs and run.inputs.model_inputs
+            if side == "inputs"
+            else run.outputs and run.outputs.model_outputs
+        )
+        return {model.model_id for model in found or ()}
 
     def _model_history(self, args: dict[str, Any]) -> None:
         run_id = self._to.run_id(args["run"])
