@@ -109,6 +109,8 @@ class Tracking:
     # Records programs that never call MLflow, too: their config as params, what they return as metrics, and
     # their output directory and log as artifacts.
     capture: bool = False
+    # MLflow's system metrics of the VM in each run that a program starts: processor, memory, disk, network, GPUs.
+    system_metrics: bool = True
 
 
 @dataclass(eq=False, repr=False, match_args=False)

@@ -21,7 +21,7 @@ from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobSpec, JobStatus, heartbeat_s, seal_spec
 from hydra_gce.settings import Settings
 from hydra_gce.tracked import experiment
-from hydra_gce.tracking.mode import Way
+from hydra_gce.tracking.mode import Mode, Way
 from hydra_gce.tracking.relay.runs import TrackedSweep
 
 _PARALLEL_UPLOADS = 8
@@ -53,7 +53,7 @@ def send(
     below = (str(packed.root / path) for path in packed.resolution.paths)
     paths = list(dict.fromkeys([*import_paths(packed.root), *below]))
     passed = {name: environ[name] for name in settings.env.pass_variables}
-    variables = {**(way.variables or {}), **passed}
+    variables = {**_switches(settings, way.mode), **(way.variables or {}), **passed}
 
     def write(point: Point) -> None:
         spec = JobSpec(
@@ -90,8 +90,15 @@ def send(
         list(pool.map(write, points))
 
 
+def _switches(settings: Settings, mode: Mode) -> dict[str, str]:
+    """MLflow's own, for programs that say nothing of it."""
+    if mode is Mode.NONE or not settings.tracking.system_metrics:
+        return {}
+    return {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true"}
+
+
 def _told(tracked: TrackedSweep, point: Point) -> dict[str, Any]:
-    return asdict(replace(tracked, job_overrides={point.num: point.overrides}))
+    return asdict(replace(tracked, job_overrides={point.num: point.overrides}, changes=""))
 
 
 def fingerprint(point: Point, sent: Sent) -> str:

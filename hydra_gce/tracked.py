@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from hydra_gce.backend import Backend
 from hydra_gce.cargo.pack import Cargo
-from hydra_gce.cargo.worktree import git_state
+from hydra_gce.cargo.worktree import git_state, uncommitted
 from hydra_gce.compose import Point
 from hydra_gce.identity import Identity
 from hydra_gce.settings import Settings
@@ -31,6 +31,7 @@ def tracked_sweep(
         job_overrides={point.num: point.overrides for point in points},
         git_commit=commit,
         git_dirty=dirty,
+        changes=uncommitted(packed.root) if dirty else "",
         experiment=experiment(settings, environ),
     )
 

@@ -18,6 +18,7 @@ from hydra_gce.bucket import Bucket
 from hydra_gce.cargo import archive, hashes
 from hydra_gce.cargo.hashes import FileHashes
 from hydra_gce.cargo.snapshot import Snapshot, extract, find_root, take, take_data, upload
+from hydra_gce.cargo.worktree import uncommitted
 from hydra_gce.errors import CodeTooLarge, ConfigError, SealBroken
 
 LIMIT = 10_000_000
@@ -414,3 +415,28 @@ def test_files_are_hashed_once_unless_they_changed_a_moment_ago(
     assert len(read) == 3
     write(file, "CONTENT")
     assert later.of([file]) == [real(file)]
+
+
+def test_what_differs_from_the_commit_can_be_applied_to_it(repository: Path, tmp_path: Path) -> None:
+    assert uncommitted(repository) == ""
+    write(repository / "train.py", "print('hello')\nprint('again')\n")
+    write(repository / "new.py")
+    text = uncommitted(repository)
+    assert text.startswith("# not in git: new.py\n")
+    write(tmp_path / "changes.diff", text)
+    git(repository, "stash")
+    git(repository, "apply", str(tmp_path / "changes.diff"))
+    assert (repository / "train.py").read_text() == "print('hello')\nprint('again')\n"
+
+
+def test_without_git_or_a_commit_nothing_differs(tmp_path: Path) -> None:
+    write(tmp_path / "train.py")
+    assert uncommitted(tmp_path) == ""
+    git(tmp_path, "init", "-q")
+    assert uncommitted(tmp_path) == ""
+
+
+def test_a_difference_of_many_pages_is_cut(repository: Path) -> None:
+    write(repository / "train.py", "x\n" * 2_000_000)
+    text = uncommitted(repository)
+    assert text.startswith("# cut: ") and len(text) < 1_000_100

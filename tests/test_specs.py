@@ -71,7 +71,8 @@ def test_each_job_has_a_sealed_spec_and_waits_for_a_vm(bucket: Bucket, points: l
     for one in points:
         spec, program = unseal_spec(KEY, "calm-otter", one.num, bucket.read(NAMES.spec(one.num)))
         assert (spec.num, spec.overrides, spec.output_dir) == (one.num, one.overrides, str(one.output_dir))
-        assert (spec.variables, spec.preempt_grace_s) == ({"WANDB_MODE": "offline"}, 30.0)
+        assert spec.variables == {"MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true", "WANDB_MODE": "offline"}
+        assert spec.preempt_grace_s == 30.0
         assert (spec.tracking, spec.experiment) == ("relay", "unet")
         assert (spec.code, spec.data) == (SENT.code, SENT.data)
         assert "/project/src" in spec.sys_path
@@ -84,7 +85,7 @@ def test_variables_are_not_to_be_read_in_the_bucket(bucket: Bucket, points: list
     send(
         bucket,
         points[:1],
-        settings=Settings(env=Env(pass_variables=["TOKEN"])),
+        settings=Settings(env=Env(pass_variables=["TOKEN"]), tracking=Tracking(system_metrics=False)),
         environ={"TOKEN": "planted-9f3"},
     )
     content = bucket.read(NAMES.spec(0))
@@ -101,7 +102,7 @@ def test_a_spec_opens_with_its_sweeps_key_alone(bucket: Bucket, points: list[Poi
 def test_tracking_may_be_off_and_its_experiment_named(bucket: Bucket, points: list[Point]) -> None:
     send(bucket, points[:1], settings=Settings(tracking=Tracking(mode="none", experiment="mine")))
     spec, _ = unseal_spec(KEY, "calm-otter", 0, bucket.read(NAMES.spec(0)))
-    assert (spec.tracking, spec.experiment) == ("none", "mine")
+    assert (spec.tracking, spec.experiment, spec.variables) == ("none", "mine", {})
 
 
 def test_what_lies_there_already_is_left_as_it_is(bucket: Bucket, points: list[Point]) -> None:

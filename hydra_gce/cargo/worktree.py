@@ -15,6 +15,7 @@ _LEFTOVERS = {
     "multirun", "mlruns", "mlartifacts",
 }  # fmt: skip
 _LEFTOVER_FILES = ("*.pyc", "*.pyo", "mlflow.db", "mlflow.db-*", ".DS_Store")
+_LONGEST_DIFFERENCE = 1_000_000
 _GIT_REDIRECTIONS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 """Set inside git's own hooks, where they name another repository than the one that is asked about."""
 
@@ -125,3 +126,17 @@ def git_state(root: Path) -> tuple[str | None, bool]:
     commit = _git(root, "rev-parse", "HEAD")
     changes = _git(root, "status", "--porcelain", "--", ".")
     return (commit.decode().strip() if commit else None), bool(changes)
+
+
+def uncommitted(root: Path) -> str:
+    """What differs from the commit, as ``git apply`` takes it; files that git does not know are named at its top.
+
+    Empty without git or a commit, and where nothing differs. What is too long for a page is cut.
+    """
+    difference = _git(root, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", ".") or b""
+    unknown = _git(root, "ls-files", "--others", "--exclude-standard", "--", ".") or b""
+    if not git_state(root)[0] or not (difference or unknown):
+        return ""
+    names = "".join(f"# not in git: {name}\n" for name in unknown.decode(errors="replace").splitlines())
+    text = names + difference.decode(errors="replace")
+    return text if len(text) <= _LONGEST_DIFFERENCE else f"# cut: {len(text):,} characters\n{text[:_LONGEST_DIFFERENCE]}"

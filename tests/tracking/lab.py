@@ -161,6 +161,7 @@ def tracked_sweep(name: str = SWEEP, experiment: str | None = None, jobs: int = 
         common_overrides=["epochs=3"],
         git_commit="0f" * 20,
         git_dirty=True,
+        changes="--- a/train.py\n+++ b/train.py\n",
         experiment=experiment,
     )
 

@@ -45,6 +45,25 @@ def test_runs_are_there_before_any_vm_is(bucket: Bucket, store: str) -> None:
     assert relay.run_id(1) == runs["lr=1e-4"].info.run_id
 
 
+def test_what_is_in_no_commit_is_kept_beside_the_sweeps_run(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str, tmp_path: Path
+) -> None:
+    relay = relay_for(bucket, store)
+    relay.tick({})
+    vm = scribe()
+    vm.run()  # in an experiment that the program names: the sweep's run goes there
+    relay.tick({0: vm.upload()})
+    relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+    relay.finish(JobStatus(1, JobState.CANCELLED), STARTED + 60, {})
+    relay.close(JobState.COMPLETED, STARTED + 61, {})
+    assert relay.trouble == ""
+    client, parent = MlflowClient(store), by_name(store)[SWEEP]
+    assert experiment_of(store, parent) == "membrane"
+    (path,) = [info.path for info in client.list_artifacts(parent.info.run_id, "hydra_gce")]
+    kept = client.download_artifacts(parent.info.run_id, path, str(tmp_path))
+    assert Path(kept).read_text() == "--- a/train.py\n+++ b/train.py\n"
+
+
 def test_the_programs_first_run_is_the_points(
     scribe: Callable[..., Scribe], bucket: Bucket, store: str
 ) -> None:

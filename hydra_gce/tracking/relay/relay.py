@@ -103,6 +103,7 @@ class Relay:
                 self._end_jobs()
             if to.parent:
                 to.set_tags(to.parent.run_id, prefixed(tags))
+                runs.keep_changes()
                 runs.end(to.parent, state, ended)
 
         self._do(work, wait_s=SILENCE_S + 1)

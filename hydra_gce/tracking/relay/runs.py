@@ -7,6 +7,7 @@ move one; the waiting run is deleted then.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -21,7 +22,10 @@ from hydra_gce.tracking.relay.destination import (
     SWEEP_TAG,
     Destination,
     KnownRun,
+    Refused,
 )
+
+log = logging.getLogger(__name__)
 
 STATUS = {
     JobState.PENDING: "SCHEDULED",
@@ -39,6 +43,7 @@ _ENDS = ("FINISHED", "FAILED", "KILLED")
 _LONGEST_NAME = 250
 _NUMBERS = ("cost_usd", "usd_per_hour", "vm_seconds", "attempts", "preemptions", "queue_s", "boot_s")
 _OVERRIDES = "hydra_gce.overrides"
+_OUR_ARTIFACTS = "hydra_gce"
 
 
 @dataclass(frozen=True)
@@ -47,7 +52,7 @@ class TrackedSweep:
 
     ``experiment`` is the one that the launcher or the laptop's environment names: the runs are made there, and
     without it in MLflow's default, to follow the first program that names one. ``job_overrides`` are by the job's
-    number. ``makes_points`` is false for a VM that plays its own journal: they are the laptop's to make.
+    number, ``changes`` what of the code differs from the commit. ``makes_points`` is false for a VM that plays its own journal: they are the laptop's to make.
     """
 
     name: str
@@ -58,6 +63,7 @@ class TrackedSweep:
     common_overrides: list[str] = field(default_factory=list)
     git_commit: str | None = None
     git_dirty: bool = False
+    changes: str = ""
     experiment: str | None = None
     makes_points: bool = True
 
@@ -82,6 +88,23 @@ class Runs:
                 tags = {RUN_TAG: waiting_id(num), JOB_TAG: str(num), ROLE_TAG: "point"}
                 run = self._create(experiment, tags, _point_name(self._sweep.name, num, overrides), num)
                 self._to.set_status(run.run_id, "SCHEDULED")
+        self.keep_changes()
+
+    def keep_changes(self) -> None:
+        """Beside the sweep's run: what of the code is in no commit."""
+        parent, changes, client = self._to.parent, self._sweep.changes, self._to.client
+        if parent is None or not changes:
+            return
+        place = f"{_OUR_ARTIFACTS}/uncommitted.diff"
+
+        def keep() -> None:
+            if place not in {info.path for info in client.list_artifacts(parent.run_id, _OUR_ARTIFACTS)}:
+                client.log_text(parent.run_id, changes, place)
+
+        try:
+            self._to.call("take what is in no commit", keep)
+        except Refused as refused:
+            log.warning("MLflow has not taken %s of the sweep's run: %s", place, refused)
 
     def begin(self, num: int, record: Mapping[str, Any], own: Mapping[str, str]) -> None:
         """A program has started a run; ``own`` are its tags, with the store's ids in the place of the program's."""
