@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from hydra_gce.tracking.relay.relay import Relay
 
 _PAUSE_S = 1.0
+_MANY_PARTS = 20
+_LOOK_S = 0.5
 
 
 class Playback:
@@ -42,6 +45,7 @@ class Playback:
         self._news = threading.Event()
         self._thread = threading.Thread(target=self._work, name="relay", daemon=True)
         self.link = ""
+        self._played_before: int | None = None
         self._runs: dict[int, str] = {}
         if relay is not None:
             self._thread.start()
@@ -53,13 +57,33 @@ class Playback:
             self._statuses = statuses
             self._news.set()
 
-    def close(self) -> str:
-        """Plays what is left and ends the sweep's own run. What stands in the way, in one sentence, or nothing."""
+    @property
+    def share(self) -> float | None:
+        """Of the records that have piled up, how much is in MLflow; None where there is no pile worth a word."""
+        if self._relay is None:
+            return None
+        played, waiting = self._relay.progress
+        if not waiting or (self._played_before is None and waiting < _MANY_PARTS):
+            self._played_before = None
+            return None
+        if self._played_before is None or played < self._played_before:
+            self._played_before = played
+        done = played - self._played_before
+        return done / (done + waiting)
+
+    def close(self, meanwhile: Callable[[], None] = lambda: None) -> str:
+        """Plays what is left and ends the sweep's own run. What stands in the way, in one sentence, or nothing.
+
+        ``meanwhile`` is called now and then while that takes its time.
+        """
         self._stop.set()
         self._news.set()
         if self._relay is None:
             return ""
-        self._thread.join()
+        while self._thread.is_alive():
+            self._thread.join(_PAUSE_S)
+            meanwhile()
+        self._relay.on_progress = _now_and_then(meanwhile)
         self._play()
         tracks = self._watch.tracks.values()
         failed = any(track.state is not JobState.COMPLETED for track in tracks)
@@ -135,6 +159,23 @@ def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str]
     tracked = tracked_sweep(batch.identity, batch.backend, batch.points, batch.packed, settings, environ)
     uri = environ.get("MLFLOW_TRACKING_URI")
     return Relay(batch.bucket, batch.identity.names, tracked, uri, mode=mode)
+
+
+def _now_and_then(call: Callable[[], None]) -> Callable[[], None]:
+    """By one thread at a time, and no more often than a person looks."""
+    turn = threading.Lock()
+    again_at = 0.0
+
+    def perhaps() -> None:
+        nonlocal again_at
+        if time.monotonic() >= again_at and turn.acquire(blocking=False):
+            try:
+                call()
+                again_at = time.monotonic() + _LOOK_S
+            finally:
+                turn.release()
+
+    return perhaps
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

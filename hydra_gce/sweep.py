@@ -222,7 +222,7 @@ class Sweep:
             keeper.close()
         left = see_them_leave(batch.compute, names.sweep)
         note_end(batch.identity, time.time())
-        trouble = playback.close()
+        trouble = playback.close(lambda: display.update(self._view(batch, watch, playback, left)))
         display.close(self._view(batch, watch, playback, left))
         if trouble:
             print(trouble, file=sys.stderr)
@@ -266,6 +266,7 @@ class Sweep:
             code=f"code {batch.packed.code.files} files, {batch.packed.code.bytes / 1000:,.0f} kB",
             news=list(self._news),
             mlflow=playback.link,
+            mlflow_share=playback.share,
             sweep_dir=str(batch.sweep_dir),
             return_name=watch.return_name,
             notes=watch.notes,

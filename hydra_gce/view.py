@@ -44,7 +44,8 @@ class SweepView:
     ``backend`` is "cloud" or "local" (the embedded Compute Engine, where nothing is charged). ``return_name`` names the
     return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``notes`` are those of
     the news that are said again when all is over. ``mlflow`` is where to see the runs: an address, or the command that
-    opens it. ``outlook`` is what the sweep will come to, once finished jobs tell ("about $0.13 in all").
+    opens it. ``mlflow_share`` of the records that have piled up is there, None where few have. ``outlook`` is what the
+    sweep will come to, once finished jobs tell ("about $0.13 in all").
     """
 
     sweep: str
@@ -58,6 +59,7 @@ class SweepView:
     code: str = ""
     news: list[tuple[float, str]] = field(default_factory=list)
     mlflow: str = ""
+    mlflow_share: float | None = None
     sweep_dir: str = ""
     return_name: str = ""
     vms_left: str = ""

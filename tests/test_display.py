@@ -107,6 +107,15 @@ def test_a_terminal_shows_each_job_with_its_state_place_progress_and_cost() -> N
     assert re.search(r"BOOTING +us-east1-c +environment 38 s", text)
 
 
+def test_records_that_have_piled_up_are_said_as_they_are_played() -> None:
+    text = "\n".join(of_terminal(view(THREE, mlflow_share=0.314)))
+    assert "████░░░░░░ 31% of the waiting records are in MLflow" in text
+    assert "waiting records" not in "\n".join(of_terminal(view(THREE)))
+    said = of_pipe(*(view(THREE, after, mlflow_share=after / 100) for after in range(0, 100, 10)))
+    told = [line.partition("  ")[2] for line in said if "waiting records" in line]
+    assert told == [f"{share}% of the waiting records are in MLflow" for share in (0, 30, 60, 90)]
+
+
 def test_below_the_table_stand_the_newest_news_the_time_and_the_sum() -> None:
     jobs = [job(0, cost=Decimal("0.031")), job(1, cost=Decimal("0.026"))]
     news = [(START, "old"), (START + 5, "us-central1-a took VM 1 back")]

@@ -139,4 +139,6 @@ def uncommitted(root: Path) -> str:
         return ""
     names = "".join(f"# not in git: {name}\n" for name in unknown.decode(errors="replace").splitlines())
     text = names + difference.decode(errors="replace")
-    return text if len(text) <= _LONGEST_DIFFERENCE else f"# cut: {len(text):,} characters\n{text[:_LONGEST_DIFFERENCE]}"
+    if len(text) > _LONGEST_DIFFERENCE:
+        return f"# cut: {len(text):,} characters\n{text[:_LONGEST_DIFFERENCE]}"
+    return text

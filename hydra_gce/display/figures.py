@@ -80,6 +80,10 @@ def bar(step: int, total: int, cells: int = 4) -> str:
     return "█" * full + "░" * (cells - full)
 
 
+def records_said(share: float) -> str:
+    return f"{share:.0%} of the waiting records are in MLflow"
+
+
 def sparkline(values: Sequence[float], cells: int = 5) -> str:
     """The newest ``cells`` finite values between their own least and greatest; empty below two values."""
     newest = [value for value in values if math.isfinite(value)][-cells:]

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hydra_gce.display.figures import clean, clock, money, number, steps
+from hydra_gce.display.figures import clean, clock, money, number, records_said, steps
 from hydra_gce.display.head import Head
 from hydra_gce.display.table import where
 from hydra_gce.jobs import JobState
@@ -37,6 +37,7 @@ class PlainLines:
         self._newest = ""
         self._head = Head()
         self._counted: tuple[float, str] | None = None
+        self._shared = 0.0
 
     def lines(self, view: SweepView) -> Iterator[str]:
         if self._counted is None:
@@ -51,6 +52,7 @@ class PlainLines:
         else:
             for job in view.jobs:
                 yield from self._progress_line(job, view)
+        yield from self._records_line(view)
 
     def _news_lines(self, view: SweepView) -> Iterator[str]:
         for when, text in view.news:
@@ -91,6 +93,11 @@ class PlainLines:
             return
         said.progress, said.when = _comparable(doing), view.now
         yield f"{clock(view.now)}  job {job.num}  {doing}  {money(job.cost)}"
+
+    def _records_line(self, view: SweepView) -> Iterator[str]:
+        if view.mlflow_share is not None and view.now - self._shared >= PROGRESS_EVERY_S:
+            self._shared = view.now
+            yield f"{clock(view.now)}  {records_said(view.mlflow_share)}"
 
     def _count_line(self, view: SweepView) -> Iterator[str]:
         when, before = self._counted or (view.now, "")

@@ -17,6 +17,7 @@ from hydra_gce.display.figures import (
     in_a_row,
     money,
     number,
+    records_said,
     rough_duration,
     shorten_end,
     sparkline,
@@ -177,6 +178,8 @@ def _foot_lines(view: SweepView, width: int, remaining: float | None) -> list[Te
     segments.append(so_far + (f" {NOTHING_CHARGED}" if view.backend == "local" else ""))
     if view.mlflow:
         segments.append(f"MLflow {clean(view.mlflow)}")
+    if view.mlflow_share is not None:
+        segments.append(f"{bar(round(view.mlflow_share * 100), 100, 10)} {records_said(view.mlflow_share)}")
     return [line for text in pack(segments, width) for line in _folded(text, width)]
 
 

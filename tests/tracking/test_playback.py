@@ -102,3 +102,28 @@ def test_a_sweep_with_a_failed_job_has_failed(
     assert run.data.metrics["loss"] == 0.5
     assert run.info.status == "FAILED"
     assert client.get_run(run.data.tags["mlflow.parentRunId"]).info.status == "FAILED"
+
+
+def test_a_pile_of_records_is_played_before_the_eyes_of_who_waits(
+    scene: Scene, bucket: Bucket, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hydra_gce.playback._LOOK_S", 0.0)
+    claim = scene.claim(0, scene.placed(0))
+    vm = Scribe(bucket, tmp_path / "vm", 0)
+    run_on_vm = vm.run()
+    for step in range(50):
+        vm.log(run_on_vm, [("loss", 0.5, step)])
+        status = vm.upload()
+    vm.end(run_on_vm)
+    status = vm.upload()
+    scene.finish(claim, 0.25)
+    scene.say(claim, JobState.COMPLETED, journal_parts=status.journal_parts)
+    scene.tick_until(0, JobState.COMPLETED)
+    playback = Playback(None, scene.watch)
+    playback._relay = relay_for(bucket, store, experiment="membrane")  # its thread has done nothing yet
+    playback.tick()
+    shares: list[float | None] = []
+    assert playback.close(lambda: shares.append(playback.share)) == ""
+    told = [share for share in shares if share is not None]
+    assert len(told) > 40 and told == sorted(told) and told[0] < 0.1 and told[-1] > 0.9
+    assert playback.share is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,11 +32,24 @@ class Ending:
 
 
 class JobRelay:
-    """Of one job, for as long as the store answers: then another one begins from what stands there."""
+    """Of one job, for as long as the store answers: then another one begins from what stands there.
+
+    ``played`` and ``waiting`` count parts of the journal; ``tell`` is called when they change.
+    """
 
     def __init__(
-        self, bucket: Bucket, names: SweepNames, num: int, to: Destination, runs: Runs, refusals: Refusals
+        self,
+        bucket: Bucket,
+        names: SweepNames,
+        num: int,
+        to: Destination,
+        runs: Runs,
+        refusals: Refusals,
+        tell: Callable[[], None] = lambda: None,
     ) -> None:
+        self.played = 0
+        self.waiting = 0
+        self._tell = tell
         self._bucket = bucket
         self._names = names
         self._num = num
@@ -47,6 +60,11 @@ class JobRelay:
         self._lane: ArtifactLane | None = None
         self._cursor = 0, 0
         self._syncs = 0
+
+    def expect(self, status: JobStatus) -> None:
+        """Of the attempts before this one, how much they left is not known."""
+        read = self._cursor[1] if self._cursor[0] == status.attempt else 0
+        self.waiting = max(0, status.journal_parts - read)
 
     def play(self, status: JobStatus, to_end: bool = False) -> None:
         """What is new in the journal; ``to_end``, what its status does not count yet too."""
@@ -66,6 +84,9 @@ class JobRelay:
             if read == _PARTS_PER_COMMIT:
                 replay.commit()
                 read = 0
+            self.played += 1
+            self.expect(status)
+            self._tell()
 
     def tell(self, status: JobStatus) -> None:
         """The run says where its job is, and how far its journal is played."""

@@ -36,7 +36,7 @@ class Relay:
     journals; what is left to do here is to bring the runs together and to end them.
 
     ``trouble`` says in one sentence why records wait, empty when all is well; ``refused`` is what MLflow
-    would not have.
+    would not have; ``on_progress`` is called when ``progress`` is another, by any thread of the relay's.
     """
 
     def __init__(
@@ -57,6 +57,7 @@ class Relay:
         self._turn = Turn(lease or Lease(bucket, names.relay), bucket.name)
         self._store: tuple[Destination, Runs] | None = None
         self._refusals = Refusals()
+        self.on_progress: Callable[[], None] = lambda: None
         self._jobs: dict[int, JobRelay] = {}
         self._endings: dict[int, Ending] = {}
         self._leases: dict[int, Lease] = {}
@@ -72,6 +73,9 @@ class Relay:
             if self._mode is not Mode.RELAY:
                 self._look()
             going_on = [status for num, status in sorted(statuses.items()) if num not in self._endings]
+            if self._mode is Mode.RELAY:
+                for status in going_on:
+                    self._job(status.num).expect(status)
             self._side_by_side(self._play, going_on)
             self._end_jobs()
 
@@ -116,6 +120,12 @@ class Relay:
     @property
     def trouble(self) -> str:
         return self._turn.trouble
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """How many parts of the jobs' journals were played, and how many wait."""
+        jobs = list(self._jobs.values())
+        return sum(job.played for job in jobs), sum(job.waiting for job in jobs)
 
     @property
     def refused(self) -> list[Refusal]:
@@ -171,7 +181,9 @@ class Relay:
     def _job(self, num: int) -> JobRelay:
         if num not in self._jobs:
             to, runs = self._open()
-            self._jobs[num] = JobRelay(self._bucket, self._names, num, to, runs, self._refusals)
+            self._jobs[num] = JobRelay(
+                self._bucket, self._names, num, to, runs, self._refusals, lambda: self.on_progress()
+            )
         return self._jobs[num]
 
     def _play(self, status: JobStatus) -> None:

@@ -52,7 +52,8 @@ class TrackedSweep:
 
     ``experiment`` is the one that the launcher or the laptop's environment names: the runs are made there, and
     without it in MLflow's default, to follow the first program that names one. ``job_overrides`` are by the job's
-    number, ``changes`` what of the code differs from the commit. ``makes_points`` is false for a VM that plays its own journal: they are the laptop's to make.
+    number, ``changes`` what of the code differs from the commit. ``makes_points`` is false for a VM that plays its own
+    journal: they are the laptop's to make.
     """
 
     name: str
