@@ -70,6 +70,7 @@ bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmark
 	$(VENV)/bin/python -m bench.noop_sweep
 	$(VENV)/bin/python -m bench.simulated_sweep
 	$(VENV)/bin/python -m bench.tracking
+	$(VENV)/bin/python -m bench.server_down
 
 docs: ## check that every link in README and docs/ leads somewhere
 	$(PYTHON) scripts/check_docs.py

@@ -11,17 +11,16 @@ from __future__ import annotations
 import argparse
 import os
 import resource
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from bench import page
+from bench.mlflow_server import MLflowServer
 
 POINTS = 20_000
 ONE_BY_ONE = 1_000
@@ -29,29 +28,6 @@ CALLS = 2_000
 MILLION = 1_000_000
 KEYS = 5
 STARTED_MS = 1_760_000_000_000
-
-
-@contextmanager
-def server(directory: Path) -> Iterator[str]:
-    """A tracking server over SQLite, as `mlflow server` starts it."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port)]
-    command += ["--backend-store-uri", f"sqlite:///{directory / 'server.db'}"]
-    with (directory / "server.log").open("w") as log:
-        process = subprocess.Popen(command, cwd=directory, stdout=log, stderr=log)
-    try:
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def lines(points: int, seq: int = 1) -> Iterator[bytes]:
@@ -205,8 +181,8 @@ def main() -> None:
     parts = [b"".join(everything[start : start + 5000]) for start in range(0, POINTS, 5000)]
     with tempfile.TemporaryDirectory(prefix="bench-tracking-") as name:
         directory = Path(name)
-        with server(directory) as address:
-            for kind, uri in (("SQLite", f"sqlite:///{directory / 'store.db'}"), ("server", address)):
+        with MLflowServer(directory) as server:
+            for kind, uri in (("SQLite", f"sqlite:///{directory / 'store.db'}"), ("server", server.uri)):
                 rounds = [
                     (ceiling(uri), relayed(uri, parts), one_by_one(uri)) for _ in range(arguments.rounds)
                 ]

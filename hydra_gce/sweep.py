@@ -50,6 +50,10 @@ NO_PROJECT = """\
 hydra-gce  No Google Cloud project found: this sweep runs on the embedded Compute Engine
            (this machine plays the cloud; nothing is charged). With a project: hydra.launcher.project=<id>"""
 
+NOT_IN_MLFLOW = (
+    "The next launch like this one in the sweep's directory brings what is missing; no job runs again."
+)
+
 _TICK_S = (0.2, 2.0)
 _INTERRUPTED = 130
 
@@ -221,11 +225,12 @@ class Sweep:
             fleet.close()
             keeper.close()
         left = see_them_leave(batch.compute, names.sweep)
-        note_end(batch.identity, time.time())
         trouble = playback.close(lambda: display.update(self._view(batch, watch, playback, left)))
+        if not trouble:  # else another launch here finds all jobs done, and brings what MLflow has not got
+            note_end(batch.identity, time.time())
         display.close(self._view(batch, watch, playback, left))
         if trouble:
-            print(trouble, file=sys.stderr)
+            print(f"{trouble} {NOT_IN_MLFLOW}", file=sys.stderr)
         return watch
 
     def _estimated(self, fleet: Fleet, points: int) -> str:

@@ -13,6 +13,8 @@ from hydra_gce.errors import ConfigError
 from hydra_gce.machines import contradictions
 from hydra_gce.request import fields, vm_request
 from hydra_gce.settings import Settings
+from hydra_gce.tracking.mode import URI
+from hydra_gce.tracking.relay.database import is_database_server, missing_driver
 
 _CHOICES = {
     "backend": ("auto", "cloud", "local"),
@@ -54,9 +56,22 @@ def _wrong(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
             yield f"{field}={_number(settings, field):g}: say how many seconds, 0 or more."
     if not settings.wait_for_room_minutes >= 0:
         yield f"wait_for_room_minutes={settings.wait_for_room_minutes:g}: say how many minutes, 0 or more."
+    yield from _store(settings, environ)
     for name in settings.env.pass_variables:
         if name not in environ:
             yield f"env.pass_variables: {name} is not set here. Set it in this shell (export {name}=…), or take it out."
+
+
+def _store(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
+    uri = environ.get(URI, "")
+    if settings.tracking.mode == "none" or not is_database_server(uri):
+        return
+    if driver := missing_driver(uri):
+        kind = uri.partition(":")[0]
+        yield (
+            f"tracking: {URI} names a {kind} database, and its driver is not installed here: no module {driver}."
+            f" Install it, or set hydra.launcher.tracking.mode=none."
+        )
 
 
 def _money(settings: Settings) -> Iterator[str]:

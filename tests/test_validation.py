@@ -95,3 +95,12 @@ def test_a_variable_may_be_set_to_nothing() -> None:
 @pytest.mark.parametrize("hours", [30 / 3600, 2880.0])
 def test_the_bounds_of_compute_engine_are_within(hours: float) -> None:
     check(settings(f"vm.max_run_hours={hours!r}"), {})
+
+
+def test_a_store_whose_driver_is_missing_is_refused_before_any_vm() -> None:
+    environ = {"MLFLOW_TRACKING_URI": "postgresql+pg8000://ada:planted@db.example.com/mlflow"}
+    with pytest.raises(ConfigError, match="driver is not installed here: no module pg8000") as refused:
+        check(settings(), environ)
+    assert "planted" not in str(refused.value)
+    check(settings("tracking.mode=none"), environ)
+    check(settings(), {"MLFLOW_TRACKING_URI": "sqlite:///mlflow.db"})

@@ -24,9 +24,10 @@ def main(order_file: str) -> None:
     sys.argv = [order["script"] or "program"]
     os.chdir(order["cwd"])
     if is_direct(os.environ):
-        from hydra_gce.tracking.vm.direct import go_on
+        from hydra_gce.tracking.vm import direct
 
-        go_on()
+        direct.have_experiment()
+        direct.go_on()
     program: dict[str, Any] = pickle.loads(Path(order["program"]).read_bytes())
     job_return = _run(program, order["translate"])
     _write(Path(order["job_return"]), job_return)

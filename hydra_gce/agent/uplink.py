@@ -14,6 +14,9 @@ from hydra_gce.tracking.uplink_order import Order
 
 log = logging.getLogger(__name__)
 
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2"}
+"""It tries again by itself. MLflow's own pauses grow to a minute, in which a server that is back is left alone."""
+
 
 class Uplink:
     """Beside one attempt's program."""
@@ -31,7 +34,11 @@ class Uplink:
         order = Order(project, bucket, spec.num, claim.attempt, claim.instance, zone, spec.tracked)
         path.write_text(order.to_json(), encoding="utf-8")
         command = [sys.executable, "-m", "hydra_gce.tracking.uplink", str(path)]
-        return cls(subprocess.Popen(command, env={**os.environ, **spec.variables}, stdin=subprocess.DEVNULL))
+        return cls(
+            subprocess.Popen(
+                command, env={**_PATIENCE, **os.environ, **spec.variables}, stdin=subprocess.DEVNULL
+            )
+        )
 
     def finish(self, within_s: float) -> None:
         """Lets it bring what is left, as far as the time goes; the launcher brings the rest."""

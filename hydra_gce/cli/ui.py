@@ -45,7 +45,8 @@ def run(options: argparse.Namespace) -> int:
         return 0
     port = options.port or _free_port()
     server = f"http://127.0.0.1:{port}"
-    process = subprocess.Popen(links.server_command(record.tracking_uri, port), stdout=subprocess.DEVNULL)
+    environment = links.server_environment(record.tracking_uri)
+    process = subprocess.Popen(links.server_command(port), env=environment, stdout=subprocess.DEVNULL)
     try:
         _wait_for(server, process)
         page = links.runs_page(record.tracking_uri, record.sweep, runs, experiments, server)

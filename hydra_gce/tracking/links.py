@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import quote
@@ -24,12 +25,24 @@ def server_of(uri: str) -> str:
     return without_password(uri).rstrip("/") if is_served(uri) else LOCAL_SERVER
 
 
-def server_command(uri: str, port: int) -> list[str]:
-    """What serves a store of this machine."""
+def server_command(port: int) -> list[str]:
+    """What serves a store of this machine, which ``server_environment`` names."""
     return [
-        *(sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri),
+        *(sys.executable, "-m", "mlflow", "server"),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
     ]
+
+
+def server_environment(uri: str) -> dict[str, str]:
+    """The store's address may hold a password, and everybody on a machine can read commands.
+
+    Without MLflow's four processes for jobs: this server shows runs, and should be up soon.
+    """
+    return {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        **os.environ,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+    }
 
 
 def runs_page(

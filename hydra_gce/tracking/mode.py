@@ -7,14 +7,16 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from hydra_gce.errors import ConfigError
 
 URI = "MLFLOW_TRACKING_URI"
+_USERNAME = "MLFLOW_TRACKING_USERNAME"
+_PASSWORD = "MLFLOW_TRACKING_PASSWORD"
 CREDENTIALS = (
-    "MLFLOW_TRACKING_USERNAME",
-    "MLFLOW_TRACKING_PASSWORD",
+    _USERNAME,
+    _PASSWORD,
     "MLFLOW_TRACKING_TOKEN",
     "MLFLOW_TRACKING_INSECURE_TLS",
     "MLFLOW_TRACKING_AUTH",
@@ -82,7 +84,17 @@ def choose(
 
 
 def _handed_over(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in (URI, *CREDENTIALS) if environ.get(name)}
+    """A user and a password within the address are handed over beside it, and win as they do there: MLflow prints the
+    address into the program's log.
+    """
+    variables = {name: environ[name] for name in (URI, *CREDENTIALS) if environ.get(name)}
+    address = urlsplit(variables[URI])
+    if address.username and address.password:
+        server = address.netloc.rpartition("@")[2]
+        variables[URI] = address._replace(netloc=server).geturl()
+        variables[_USERNAME] = unquote(address.username)
+        variables[_PASSWORD] = unquote(address.password)
+    return variables
 
 
 def _obstacles(uri: str, addresses: Callable[[str], list[str]]) -> tuple[str, str]:

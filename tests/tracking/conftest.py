@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shutil
-import socket
-import subprocess
-import sys
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
+from mlflow import MlflowClient
 
+from bench.mlflow_server import MLflowServer
 from hydra_gce.bucket import Bucket
-from tests.patience import wait_until
-from tests.tracking.lab import Scribe
+from tests.tracking.equality import records
+from tests.tracking.lab import TRAINING, Scribe, run_program
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -23,7 +23,8 @@ def stores_that_do_not_wait_for_the_disk() -> Iterator[None]:
     """Nobody pulls the plug in a test, and on a busy disk each commit costs tens of milliseconds."""
 
     def hurry(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
+        if isinstance(connection, sqlite3.Connection):
+            connection.execute("PRAGMA synchronous = OFF")
 
     sqlalchemy.event.listen(sqlalchemy.Engine, "connect", hurry)
     yield
@@ -51,6 +52,22 @@ def store(empty_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture
+def plain(empty_store: Path, tmp_path: Path) -> dict[str, Any]:
+    """The records that the training leaves in MLflow without us."""
+    directory = tmp_path / "plain"
+    directory.mkdir()
+    shutil.copy(empty_store, directory / "mlflow.db")
+    uri = f"sqlite:///{directory / 'mlflow.db'}"
+    run_program(TRAINING, {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": "membrane"}, directory)
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("membrane")
+    assert experiment
+    runs = client.search_runs([experiment.experiment_id])
+    (root,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    return records(client, root.info.run_id)
+
+
+@pytest.fixture
 def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
     """Makes the VM's end of a job: what writes its journal and hands it over."""
 
@@ -64,27 +81,6 @@ def scribe(bucket: Bucket, tmp_path: Path) -> Callable[..., Scribe]:
 def server(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A tracking server over a database."""
     home = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    places = [
-        "--backend-store-uri",
-        f"sqlite:///{home / 'server.db'}",
-        "--artifacts-destination",
-        str(home / "files"),
-    ]
-    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *places]
     (home / "server.db").write_bytes(empty_store.read_bytes())
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, stdout=log, stderr=subprocess.STDOUT)
-        try:
-            wait_until(lambda: _answers(port), "the server answers")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
-def _answers(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with MLflowServer(home) as server:
+        yield server.uri

@@ -20,6 +20,7 @@ from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.relay.runs import TrackedSweep
 
 ROOT = Path(__file__).parents[2]
+TRAINING = Path(__file__).with_name("program.py")
 SWEEP = "calm-otter"
 STARTED = 1_760_000_000.0
 STARTED_MS = 1_760_000_000_000

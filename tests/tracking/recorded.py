@@ -1,12 +1,10 @@
-"""What a store has of a run, less ids and places (`exactly`), and less what is the clock's, too (`content`)."""
+"""What a store has of a run, without what must differ: ids, places, and, where they are the clock's, times."""
 
 # mypy: ignore-errors
 
 from __future__ import annotations
 
-import hashlib
 import re
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -29,12 +27,7 @@ def runs_below(client: MlflowClient, experiment: str, ours: bool) -> list[dict[s
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id])
     if ours:
-        tags = {run.info.run_id: run.data.tags for run in runs}
-        runs = [run for run in runs if tags[run.info.run_id].get("hydra_gce.role") != "sweep"]
-        # Of a point whose program made none that can be known as its own.
-        runs = [
-            run for run in runs if not tags[run.info.run_id].get("hydra_gce.run", "").startswith("waiting/")
-        ]
+        runs = [run for run in runs if run.data.tags.get("hydra_gce.role") != "sweep"]
     children = {run.info.run_id: [] for run in runs}
     for run in runs:
         parent = run.data.tags.get("mlflow.parentRunId")
@@ -92,77 +85,3 @@ def _names(client: MlflowClient, run_id: str, folder: str | None = None) -> list
     for info in client.list_artifacts(run_id, folder):
         found += _names(client, run_id, info.path) if info.is_dir else [info.path]
     return found
-
-
-def exactly(client: MlflowClient, root_id: str) -> dict[str, Any]:
-    """All that a program said in a run, its nested runs and their models; ids and what MLflow adds aside."""
-    run = client.get_run(root_id)
-    nested = client.search_runs(
-        [run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{root_id}'", order_by=["start_time ASC"]
-    )
-    return {
-        "experiment": client.get_experiment(run.info.experiment_id).name,
-        "experiment tags": client.get_experiment(run.info.experiment_id).tags,
-        "status": run.info.status,
-        "params": run.data.params,
-        "tags": _own_tags(run.data.tags, root_id),
-        "metrics": {
-            key: _history(client, root_id, key)
-            for key in run.data.metrics
-            if not key.startswith("hydra_gce/")
-        },
-        "inputs": [_input(item) for item in run.inputs.dataset_inputs] if run.inputs else [],
-        "artifacts": _hashes(client, root_id),
-        "models": [_model(client, output.model_id) for output in run.outputs.model_outputs]
-        if run.outputs
-        else [],
-        "nested": [exactly(client, child.info.run_id) for child in nested],
-        "name": run.info.run_name if nested == [] else None,
-    }
-
-
-def _own_tags(tags: dict[str, str], run_id: str) -> dict[str, str]:
-    ours = ("hydra_gce.", "mlflow.")
-    kept = {key: value for key, value in tags.items() if not key.startswith(ours)}
-    kept["description"] = tags.get("mlflow.note.content", "")
-    return {key: value.replace(run_id, "<run>") for key, value in kept.items()}
-
-
-def _input(item: Any) -> tuple[str, str, str, list[tuple[str, str]]]:
-    dataset = item.dataset
-    return dataset.name, dataset.digest, dataset.source, [(tag.key, tag.value) for tag in item.tags]
-
-
-def _history(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, str, int]]:
-    history = client.get_metric_history(run_id, key)
-    return sorted((metric.step, repr(metric.value), metric.timestamp) for metric in history)
-
-
-def _hashes(client: MlflowClient, run_id: str, folder: str | None = None) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for info in client.list_artifacts(run_id, folder):
-        if info.is_dir:
-            found |= _hashes(client, run_id, info.path)
-        else:
-            found[info.path] = _hash(Path(client.download_artifacts(run_id, info.path)))
-    return found
-
-
-def _model(client: MlflowClient, model_id: str) -> dict[str, Any]:
-    model = client.get_logged_model(model_id)
-    directory = Path(model.artifact_location.removeprefix("file://"))
-    # What carries times and ids of its own is there, and loads; the rest is the same to the byte.
-    own = ("MLmodel", "python_model.pkl")
-    return {
-        "name": model.name,
-        "status": str(model.status),
-        "files": {
-            path.relative_to(directory).as_posix(): "" if path.name in own else _hash(path)
-            for path in sorted(directory.rglob("*"))
-            if path.is_file()
-        },
-    }
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -105,3 +105,31 @@ def test_a_relay_is_not_needed_for_a_run_to_be_whole(
 ) -> None:
     attempt(server, tmp_path, sweep, experiment, 2)
     assert {run.data.tags["hydra_gce.sweep"] for run in runs(server, experiment)} == {sweep}
+
+
+RACES = """
+import mlflow
+from pathlib import Path
+from mlflow import MlflowClient
+from hydra_gce.tracking.vm.direct import have_experiment
+
+find = MlflowClient.get_experiment_by_name
+def found_too_late(self, name):
+    found = find(self, name)
+    if found is None:
+        MlflowClient.get_experiment_by_name = find
+        MlflowClient().create_experiment(name)  # as another VM does in this very moment
+    return found
+MlflowClient.get_experiment_by_name = found_too_late
+have_experiment()
+mlflow.start_run()
+"""
+
+
+def test_vms_that_make_the_same_experiment_at_once_all_have_it(
+    server: str, sweep: str, experiment: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(RACES)
+    run_program(script, {"MLFLOW_TRACKING_URI": server, **variables(None, sweep, 0, 1, experiment)}, tmp_path)
+    assert len(runs(server, experiment)) == 1

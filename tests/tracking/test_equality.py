@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,32 +11,14 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
-from tests.tracking.lab import relay_for, run_on_vm, run_program
-from tests.tracking.recorded import exactly
-
-PROGRAM = Path(__file__).with_name("program.py")
-
-
-@pytest.fixture
-def plain(empty_store: Path, tmp_path: Path) -> dict[str, Any]:
-    """The records that the program leaves in MLflow without us."""
-    directory = tmp_path / "plain"
-    directory.mkdir()
-    shutil.copy(empty_store, directory / "mlflow.db")
-    uri = f"sqlite:///{directory / 'mlflow.db'}"
-    run_program(PROGRAM, {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": "membrane"}, directory)
-    client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("membrane")
-    assert experiment
-    runs = client.search_runs([experiment.experiment_id])
-    (root,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    return exactly(client, root.info.run_id)
+from tests.tracking.equality import model_directory, records
+from tests.tracking.lab import TRAINING, relay_for, run_on_vm
 
 
 def test_a_program_leaves_the_same_records_through_the_bucket_as_in_mlflow_itself(
     plain: dict[str, Any], bucket: Bucket, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    vm = run_on_vm(PROGRAM, bucket, tmp_path / "vm", num=0, attempt=1)
+    vm = run_on_vm(TRAINING, bucket, tmp_path / "vm", num=0, attempt=1)
     relay = relay_for(bucket, store)
     relay.tick({0: vm.upload()})
     relay.finish(vm.status(JobState.COMPLETED), ended=1_760_000_100, tags={"cost_usd": "0.031"})
@@ -48,10 +29,9 @@ def test_a_program_leaves_the_same_records_through_the_bucket_as_in_mlflow_itsel
     client = MlflowClient(store)
     run_id = relay.run_id(0)
     assert run_id
-    assert exactly(client, run_id) == plain
+    assert records(client, run_id) == plain
     (output,) = getattr(client.get_run(run_id).outputs, "model_outputs", [])
-    model = Path(client.get_logged_model(output.model_id).artifact_location.removeprefix("file://"))
-    description = (model / "MLmodel").read_text()
+    description = (model_directory(client, output.model_id) / "MLmodel").read_text()
     assert f"run_id: {run_id}" in description and f"model_id: {output.model_id}" in description
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     assert mlflow.pyfunc.load_model(f"models:/{output.model_id}").predict([0.2, 0.9]) == [0.0, 1.0]

@@ -72,11 +72,24 @@ def test_a_private_network_may_be_that_of_the_vms() -> None:
 
 def test_what_the_client_needs_to_get_in_is_handed_over_and_said_nowhere() -> None:
     secret = {"MLFLOW_TRACKING_USERNAME": "me", "MLFLOW_TRACKING_PASSWORD": "planted", "AWS_SECRET": "no"}
-    uri = "https://me:planted@mlflow.example.com"
+    uri = "https://mlflow.example.com/base"
     mode, why, variables = chosen("auto", uri, environ=secret)
     assert mode is Mode.DIRECT and "planted" not in why
     assert variables == {
         "MLFLOW_TRACKING_URI": uri,
         "MLFLOW_TRACKING_USERNAME": "me",
         "MLFLOW_TRACKING_PASSWORD": "planted",
+    }
+
+
+def test_a_password_within_the_address_is_handed_over_beside_it() -> None:
+    """MLflow's client prints the address, and its errors name it."""
+    other = {"MLFLOW_TRACKING_USERNAME": "other", "MLFLOW_TRACKING_PASSWORD": "other"}
+    uri = "https://ada%40lab:p%2Fla:nted@mlflow.example.com:8443/base"
+    mode, why, variables = chosen("auto", uri, environ=other)
+    assert mode is Mode.DIRECT and "nted" not in why
+    assert variables == {
+        "MLFLOW_TRACKING_URI": "https://mlflow.example.com:8443/base",
+        "MLFLOW_TRACKING_USERNAME": "ada@lab",
+        "MLFLOW_TRACKING_PASSWORD": "p/la:nted",
     }

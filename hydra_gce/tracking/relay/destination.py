@@ -14,13 +14,16 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra_gce.errors import HydraGCEError
+from hydra_gce.tracking.relay.database import is_database_server, reach
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 SWEEP_TAG = "hydra_gce.sweep"
 JOB_TAG = "hydra_gce.job"
@@ -56,6 +59,10 @@ class Refused(HydraGCEError):
 
 class Unknown(Refused):
     """A record or a file is of a run or model that is not known, or not yet."""
+
+
+class _Unclear(HydraGCEError):
+    """A call failed, and the store answers others: it was restarted in between, or will not have this."""
 
 
 @dataclass(frozen=True, order=True)
@@ -133,6 +140,8 @@ class Destination:
         self.runs: dict[str, KnownRun] = {}
         self.models: dict[str, str] = {}
         self._open = False
+        if is_database_server(self.uri):
+            self.call("be opened", lambda: reach(self.uri))
         with quiet_migrations():
             self.client: MlflowClient = self.call(
                 "be opened", lambda: mlflow.MlflowClient(tracking_uri=self.uri)
@@ -144,28 +153,51 @@ class Destination:
 
     def call(self, what: str, function: Callable[[], _Answer]) -> _Answer:
         """:raises Refused: the store will not have it; :raises StoreUnavailable: it cannot answer now."""
-        from mlflow.exceptions import MlflowException
-
         if not self._may_write():
             raise NotOurTurn("Another relay has taken over this sweep's MLflow records.")
         try:
+            return self._called(what, function)
+        except _Unclear:
+            pass
+        try:
+            return self._called(what, function)
+        except _Unclear as again:
+            raise Refused(str(again)) from again
+
+    def _called(self, what: str, function: Callable[[], _Answer]) -> _Answer:
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import DBAPIError
+
+        try:
             return function()
         except MlflowException as error:
-            message = str(error).splitlines()[0] if str(error) else type(error).__name__
-            status: int = error.get_http_status_code()
-            if 400 <= status < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
-                raise Refused(message) from error
-            if error.error_code == "INTERNAL_ERROR" and self._answers():
-                raise Refused(message) from error
-            raise self._unavailable(what, message) from error
+            raise self._judged(what, error) from error
         except (TypeError, ValueError, OverflowError) as error:
             raise Refused(str(error)) from error
         except OSError as error:  # a connection that broke, a disk that is full
             raise self._unavailable(what, str(error)) from error
+        except DBAPIError as error:  # a database that is down, as the store that is being opened meets it
+            raise self._unavailable(what, str(error).splitlines()[0]) from error
+
+    def _judged(self, what: str, error: MlflowException) -> HydraGCEError:
+        """What an error of the store means."""
+        message = without_password(str(error).splitlines()[0]) if str(error) else type(error).__name__
+        status: int = error.get_http_status_code()
+        if (
+            status == HTTPStatus.UNAUTHORIZED
+        ):  # a password that changed, a token that ran out: no record's fault
+            return self._unavailable(what, f"it does not let this user in ({message})")
+        if _is_lost_connection(error.__cause__):
+            return self._unavailable(what, message)
+        if 400 <= status < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
+            return Refused(message)
+        if error.error_code == "INTERNAL_ERROR" and self._answers():
+            return _Unclear(message)
+        return self._unavailable(what, message)
 
     def _unavailable(self, what: str, why: str) -> StoreUnavailable:
         return StoreUnavailable(
-            f"MLflow at {without_password(self.uri)} could not {what}: {without_password(why)}. "
+            f"MLflow at {without_password(self.uri)} could not {what}: {without_password(why).rstrip('.')}. "
             "The records are safe in the bucket and are tried again."
         )
 
@@ -328,10 +360,18 @@ class Destination:
         return self._experiments[name]
 
     def _find_experiment(self, name: str, location: str | None, tags: dict[str, str] | None) -> str:
+        from mlflow.exceptions import MlflowException
+
         found = self.client.get_experiment_by_name(name)
         if found is None:
-            made: str = self.client.create_experiment(name, location, tags)
-            return made
+            try:
+                made: str = self.client.create_experiment(name, location, tags)
+            except MlflowException as error:
+                found = self.client.get_experiment_by_name(name)  # somebody else may have made it since
+                if found is None:
+                    raise error
+            else:
+                return made
         if found.lifecycle_stage == "deleted":
             self.client.restore_experiment(found.experiment_id)
         experiment_id: str = found.experiment_id
@@ -372,5 +412,16 @@ def is_directory(uri: str) -> bool:
     return uri.startswith("file:") or not _SCHEME.match(uri)
 
 
-def without_password(uri: str) -> str:
-    return re.sub(r"://[^/@]*@", "://", uri)
+def without_password(text: str) -> str:
+    """An address, or a sentence with addresses in it, without users and passwords."""
+    within = re.sub(r"://[^/\s]*@", "://", text)
+    return re.sub(r"([?&]\w*(?:password|token)\w*=)[^&\s]*", r"\1***", within)
+
+
+def _is_lost_connection(cause: BaseException | None) -> bool:
+    """Whether a database's connection ended under MLflow, which says of some of these that the caller was wrong."""
+    from sqlalchemy.exc import DBAPIError, InterfaceError
+
+    return isinstance(cause, InterfaceError) or (
+        isinstance(cause, DBAPIError) and cause.connection_invalidated
+    )

@@ -6,7 +6,7 @@ import random
 import time
 from collections.abc import Callable
 
-from hydra_gce.tracking.relay.destination import NotOurTurn, StoreUnavailable
+from hydra_gce.tracking.relay.destination import NotOurTurn, Refused, StoreUnavailable
 from hydra_gce.tracking.relay.lease import Lease, awake
 
 _POLL_S = 1.0
@@ -40,6 +40,9 @@ class Turn:
             self.trouble = str(error)
         except StoreUnavailable as error:
             self.trouble = str(error)
+            self._rest()
+        except Refused as error:  # of the sweep's own runs: who logs in may not make them, for one
+            self.trouble = f"MLflow refuses this sweep's runs: {error}. The records are safe in the bucket."
             self._rest()
         except (OSError, GoogleAPIError) as error:
             self.trouble = (

@@ -1,4 +1,4 @@
-"""A program that talks to the tracking server itself: what its runs say of themselves, which it goes on with."""
+"""A program that talks to the tracking server itself: where its runs are, what they say, which it goes on with."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hydra_gce.tracking.environment import Point
 from hydra_gce.tracking.relay.destination import JOB_TAG, PARENT_TAG, ROLE_TAG, RUN_TAG, SWEEP_TAG
 
 _RUN_ID = "MLFLOW_RUN_ID"
+_EXPERIMENT = "MLFLOW_EXPERIMENT_NAME"
 _MARK = "direct/"
 
 
@@ -24,6 +25,28 @@ def tags_of_a_new_run() -> dict[str, str]:
         ROLE_TAG: "run",
         RUN_TAG: f"{_MARK}{uuid.uuid4().hex}",
     }
+
+
+def have_experiment() -> None:
+    """Makes the experiment that the environment names, unless it is there.
+
+    Programs on several VMs start at the same moment, and MLflow fails in all but one of those that make it themselves.
+    """
+    name = os.environ.get(_EXPERIMENT)
+    if not name:
+        return
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    client = MlflowClient()
+    try:
+        if client.get_experiment_by_name(name) is None:
+            client.create_experiment(name)
+    except MlflowException as error:
+        if (
+            error.error_code != "RESOURCE_ALREADY_EXISTS"
+        ):  # the program meets it, too, and says it its own way
+            print(f"hydra-gce: the experiment {name} could not be made: {error}")
 
 
 def go_on() -> None:

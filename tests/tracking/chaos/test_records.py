@@ -17,7 +17,7 @@ from tests.tracking.chaos.recording import __file__ as PROGRAM
 from tests.tracking.chaos.relays import Relays
 from tests.tracking.chaos.vms import Job
 from tests.tracking.lab import STARTED, relay_for, run_program
-from tests.tracking.recorded import exactly
+from tests.tracking.equality import records
 
 
 @pytest.mark.timeout(900)
@@ -62,7 +62,7 @@ def test_they_are_those_of_a_program_that_nothing_happened_to(
     ours, plain = MlflowClient(store), MlflowClient(f"sqlite:///{tmp_path / 'plain.db'}")
     for num in range(jobs):
         wanted = run_plainly(plain, tmp_path / f"plain-{num}", num)
-        assert exactly(ours, str(relay.run_id(num))) == wanted
+        assert records(ours, str(relay.run_id(num))) == wanted
     experiment = ours.get_experiment_by_name("membrane")
     runs = ours.search_runs([e.experiment_id for e in ours.search_experiments()])
     assert experiment is not None and len(runs) == 1 + jobs * (1 + len(wanted["nested"]))
@@ -74,4 +74,4 @@ def run_plainly(plain: MlflowClient, directory: Path, num: int) -> dict[str, Any
     run_program(Path(PROGRAM), environment, directory, [str(directory), str(num), "0"])
     (experiment,) = [e for e in plain.search_experiments() if e.name == "membrane"]
     (run,) = plain.search_runs([experiment.experiment_id], f"params.x = '{num}'")
-    return exactly(plain, run.info.run_id)
+    return records(plain, run.info.run_id)
