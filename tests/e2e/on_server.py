@@ -33,7 +33,11 @@ TOLD = """
 def tell(engine: Backend, sweep: str, word: str) -> None:
     """Says a word to the programs on all VMs of a sweep: an attribute of their instances' metadata."""
     for vm in HereCompute(engine).instances(sweep):
-        place = {"project": engine.project, "zone": vm.zone.rpartition("/")[2], "instance": vm.name}
+        place: dict[str, Any] = {
+            "project": engine.project,
+            "zone": vm.zone.rpartition("/")[2],
+            "instance": vm.name,
+        }
         known = engine.instances.get(**place).metadata
         metadata = compute_v1.Metadata(
             fingerprint=known.fingerprint, items=[*known.items, compute_v1.Items(key=word, value="true")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import json
 import os
 import stat
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -28,13 +30,15 @@ pytestmark = pytest.mark.timeout(600)
 PASSWORD = "planted:Pa55/word within@address"
 TOKEN = "planted-t0ken?as=it&is"
 PASSED = "planted variable ü/5"
+HASH = hashlib.sha256(PASSED.encode()).hexdigest()
 # Uses all that it was given, and ends when it is told to: until then there are VMs to look at.
 PROGRAM = (
     TOLD
     + f"""
+    import hashlib
     import mlflow
 
-    assert os.environ["API_KEY"] == {PASSED!r}
+    assert hashlib.sha256(os.environ["API_KEY"].encode()).hexdigest() == "{HASH}"
     with mlflow.start_run():
         mlflow.log_param("x", cfg.x)
         mlflow.log_metric("loss", 0.5)
@@ -153,7 +157,11 @@ def looked_at(engine: Backend, sweep: str) -> dict[str, bytes]:
     """What whoever may look at the project sees of the sweep's VMs, and every user of this machine of its processes."""
     seen: dict[str, bytes] = {}
     for vm in HereCompute(engine).instances(sweep):
-        place = {"project": engine.project, "zone": vm.zone.rpartition("/")[2], "instance": vm.name}
+        place: dict[str, Any] = {
+            "project": engine.project,
+            "zone": vm.zone.rpartition("/")[2],
+            "instance": vm.name,
+        }
         seen[f"instance {vm.name}"] = type(found := engine.instances.get(**place)).to_json(found).encode()
         seen[f"console {vm.name}"] = engine.instances.get_serial_port_output(**place).contents.encode()
     for process in Path("/proc").glob("[0-9]*"):

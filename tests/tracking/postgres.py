@@ -11,7 +11,9 @@ import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
-import psycopg2
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.pool import NullPool
 
 from tests.patience import wait_until
 
@@ -45,13 +47,9 @@ class Cluster:
 
     def create(self, database: str, like: str = "template1") -> str:
         """Its address; ``like`` is the database that it begins as a copy of."""
-        connection = psycopg2.connect(self.uri("postgres"))
-        connection.autocommit = True  # CREATE DATABASE is no part of a transaction
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(f'CREATE DATABASE "{database}" TEMPLATE "{like}"')
-        finally:
-            connection.close()
+        engine = create_engine(self.uri("postgres"), isolation_level="AUTOCOMMIT", poolclass=NullPool)
+        with engine.connect() as connection:  # CREATE DATABASE is no part of a transaction
+            connection.execute(text(f'CREATE DATABASE "{database}" TEMPLATE "{like}"'))
         return self.uri(database)
 
     def start(self) -> None:
@@ -102,8 +100,8 @@ class Cluster:
 
     def _answers(self) -> bool:
         try:
-            psycopg2.connect(self.uri("postgres")).close()
-        except psycopg2.OperationalError:
+            create_engine(self.uri("postgres"), poolclass=NullPool).connect().close()
+        except OperationalError:
             return False
         return True
 

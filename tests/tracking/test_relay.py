@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
@@ -290,6 +291,32 @@ def test_a_store_that_is_down_costs_nothing_but_delay(
     run = run_of(relay, store)
     assert history(run, store, "loss") == [(0, 1.0), (1, 0.5)]
     assert run.info.status == "FINISHED"
+
+
+def test_a_server_that_restarts_in_the_midst_of_a_call_has_refused_nothing(
+    scribe: Callable[..., Scribe], relay: Relay, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers again when it is asked whether it is well, and MLflow's client tells a connection that failed like a
+    record that a server stumbles over.
+    """
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, tags={"gone": "x", "stays": "y"})
+    relay.tick({0: vm.upload()})
+    vm.write("delete_tag", run=run_id, key="gone")
+    delete_tag, failed = MlflowClient.delete_tag, list[bool]()
+
+    def fails_once(*args: Any) -> None:
+        if not failed:
+            failed.append(True)
+            raise MlflowException("API request failed with exception: connection refused")
+        delete_tag(*args)
+
+    monkeypatch.setattr(MlflowClient, "delete_tag", fails_once)
+    relay.tick({0: vm.upload()})
+    assert failed and relay.trouble == "" and relay.refused == []
+    tags = run_of(relay, store).data.tags
+    assert "gone" not in tags and tags["stays"] == "y"
 
 
 def test_ids_that_a_program_put_into_tags_and_params_are_those_of_the_store(

@@ -49,6 +49,10 @@ class StoreUnavailable(HydraGCEError):
     """The store does not answer now; what was to be written is written later."""
 
 
+class Forbidden(StoreUnavailable):
+    """The store does not let this user in, or not do this: it may, when somebody has seen to it."""
+
+
 class NotOurTurn(StoreUnavailable):
     """Another relay plays these records."""
 
@@ -195,8 +199,10 @@ class Destination:
             return _Unclear(message)
         return self._unavailable(what, message)
 
-    def _unavailable(self, what: str, why: str) -> StoreUnavailable:
-        return StoreUnavailable(
+    def _unavailable(
+        self, what: str, why: str, kind: type[StoreUnavailable] = StoreUnavailable
+    ) -> StoreUnavailable:
+        return kind(
             f"MLflow at {without_password(self.uri)} could not {what}: {without_password(why).rstrip('.')}. "
             "The records are safe in the bucket and are tried again."
         )

@@ -21,6 +21,7 @@ from hydra_gce.tracking.relay.destination import (
     RUN_TAG,
     SWEEP_TAG,
     Destination,
+    Forbidden,
     KnownRun,
     Refused,
 )
@@ -79,11 +80,21 @@ class Runs:
         self._status: dict[int, str] = {}
 
     def make(self) -> None:
-        """Those that are not there yet: the sweep's, and one for each point."""
+        """Those that are not there yet: the sweep's, and one for each point.
+
+        MLflow's default experiment may be closed to this user. Where nobody has named it, they come with the first run
+        of a program that names another one.
+        """
         self._to.tidy()
         if not self._sweep.makes_points:
             return
-        experiment = self._sweep.experiment or self._default()
+        try:
+            self._make_points(self._sweep.experiment or self._default())
+        except Forbidden:
+            if self._sweep.experiment:
+                raise
+
+    def _make_points(self, experiment: str) -> None:
         for num, overrides in self._sweep.job_overrides.items():
             if self._to.point(num) is None:
                 tags = {RUN_TAG: waiting_id(num), JOB_TAG: str(num), ROLE_TAG: "point"}
