@@ -22,16 +22,15 @@ import numpy as np
 
 from unet.errors import CheckpointError
 from unet.settings import TrainerSettings
-from unet.state import Arrays, Notes, TrainingState
+from unet.state import NOTES, Arrays, Notes, TrainingState
 from unet.tracking import Record
 
 log = logging.getLogger(__name__)
 
-_NOTES = "notes"
 _NAME = re.compile(r"step-(\d+)\.npz")
 
 # What NumPy and zipfile raise for a file of which bytes are missing or wrong.
-_TORN = (zipfile.BadZipFile, EOFError, ValueError, KeyError, OSError, NotImplementedError)
+TORN = (zipfile.BadZipFile, EOFError, ValueError, KeyError, OSError, NotImplementedError)
 
 
 class Checkpoints:
@@ -50,6 +49,8 @@ class Checkpoints:
         self._keep_last, self._keep_best = settings.keep_last, settings.keep_best
         self._writer: ThreadPoolExecutor | None = None
         self._writing: Future[None] | None = None
+        self.changed: Callable[[], None] = lambda: None
+        """Called when one is on the disk and those that it makes superfluous are gone, by the thread that writes."""
 
     def __enter__(self) -> "Checkpoints":
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -120,6 +121,12 @@ class Checkpoints:
         names = (_NAME.fullmatch(path.name) for path in self.directory.glob("step-*.npz"))
         return sorted(int(name[1]) for name in names if name)
 
+    def best_steps(self) -> list[int]:
+        """The steps of those that stay for their score, the best first."""
+        scores = {step: score for step in self.steps() if (score := _score_of(self.path(step))) is not None}
+        # The earlier of two equal ones: it is what the training takes for its best.
+        return sorted(scores, key=lambda step: (-scores[step], step))[: self._keep_best]
+
     def path(self, step: int) -> Path:
         """Where the checkpoint after so many steps lies."""
         return self.directory / f"step-{step:08d}.npz"
@@ -129,7 +136,7 @@ class Checkpoints:
         partial = path.with_name(f".{path.name}.partial")
         try:
             with partial.open("wb") as file:
-                content: dict[str, Any] = {_NOTES: np.array(json.dumps(dataclasses.asdict(notes))), **arrays}
+                content: dict[str, Any] = {NOTES: np.array(json.dumps(dataclasses.asdict(notes))), **arrays}
                 np.savez(file, **content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -142,15 +149,14 @@ class Checkpoints:
                 f"{self.newest() or 'none'}; make room and start again in the same output directory."
             ) from error
         self._prune()
+        self.changed()
 
     def _prune(self) -> None:
         """Remove what is neither among the newest nor among the best."""
         steps = self.steps()
         keep = set(steps[-self._keep_last :])
         if len(steps) > len(keep):
-            scores = {step: score for step in steps if (score := _score_of(self.path(step))) is not None}
-            # The earlier of two equal ones: it is what the training takes for its best.
-            keep |= set(sorted(scores, key=lambda step: (-scores[step], step))[: self._keep_best])
+            keep |= set(self.best_steps())
         for step in set(steps) - keep:
             self.path(step).unlink(missing_ok=True)
 
@@ -159,8 +165,8 @@ class Checkpoints:
         try:
             with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            notes = Notes(**json.loads(str(arrays.pop(_NOTES))))
-        except _TORN as error:
+            notes = Notes(**json.loads(str(arrays.pop(NOTES))))
+        except TORN as error:
             log.warning("Checkpoint %s is damaged and is passed over (%s).", path, error)
             return False
         except TypeError as error:
@@ -193,8 +199,8 @@ def _differences(arrays: Arrays, shapes: dict[str, tuple[int, ...]]) -> str:
 def _score_of(path: Path) -> float | None:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            score = json.loads(str(file[_NOTES]))["score"]
-    except _TORN:
+            score = json.loads(str(file[NOTES]))["score"]
+    except TORN:
         return None
     return None if score is None else float(score)
 

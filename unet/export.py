@@ -1,11 +1,9 @@
 """What a training leaves: the model for others to use, its scores, a picture of what it does."""
 
 import json
-import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +11,12 @@ import keras
 import mlflow
 import numpy as np
 import tensorflow as tf
-from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
 from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 
 from unet.data.examples import Examples, to_float
 from unet.description import DESCRIPTION_FILE, Description
 from unet.evaluation import Evaluation
+from unet.mlflow_model import PIP_REQUIREMENTS, signature_of, without_notes
 from unet.models import summary_text, with_probabilities
 from unet.prediction import MODEL_FILE
 from unet.settings import Settings
@@ -143,20 +140,8 @@ def _save_for_serving(exported: keras.Model, description: Description, path: Pat
     archive = keras.export.ExportArchive()
     archive.track(exported)
     archive.add_endpoint("serve", serve, input_signature=[signature])
-    with _without_notes():
+    with without_notes(tf.get_logger()):  # of a path that is another one a moment later
         archive.write_out(str(path), verbose=False)
-
-
-@contextmanager
-def _without_notes() -> Iterator[None]:
-    """TensorFlow would tell the log a path that is another one a moment later."""
-    logger = tf.get_logger()
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _mirrored(size: tf.Tensor, description: Description) -> tf.Tensor:
@@ -210,21 +195,12 @@ def _log_model(
     metrics: Mapping[str, float],
 ) -> None:
     """Record the model in the active MLflow run, so that `mlflow models serve` needs nothing of this package."""
-    float32 = np.dtype(np.float32)
     logged = mlflow.tensorflow.log_model(
         exported,
         name="model",
-        signature=ModelSignature(
-            inputs=Schema([TensorSpec(float32, (-1, -1, -1, description.channels))]),
-            outputs=Schema([TensorSpec(float32, (-1, -1, -1, len(description.classes)))]),
-        ),
+        signature=signature_of(description),
         input_example=example,
-        # MLflow would find them out by loading the model in another process, which takes half a minute.
-        pip_requirements=[
-            f"tensorflow=={tf.__version__}",
-            f"keras=={keras.__version__}",
-            f"numpy=={np.__version__}",
-        ],
+        pip_requirements=PIP_REQUIREMENTS,
         metadata=description.to_dict(),
         step=step,
     )

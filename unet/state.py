@@ -17,6 +17,9 @@ from unet.tracking import Record
 Arrays = dict[str, npt.NDArray[np.generic]]
 """The variables of a training by name."""
 
+NOTES = "notes"
+"""Beside them in a checkpoint: `Notes`."""
+
 
 @dataclass
 class Notes:

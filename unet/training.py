@@ -6,9 +6,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from unet.checkpoint_models import checkpoint_models
 from unet.checkpoints import Checkpoints
 from unet.data.dataset import read_dataset
 from unet.data.pipeline import Batch, TrainingStream
+from unet.description import Description
 from unet.devices import prepare_process
 from unet.errors import Preempted
 from unet.evaluation import Evaluator
@@ -62,6 +64,7 @@ def train(
         tracked_run(settings, output_dir, run_name, former=(now.run_id, now.unrecorded)) as run,
         TerminationSignal() as termination,
         checkpoints,
+        checkpoint_models(run.run_id, state, checkpoints, Description.of(settings, dataset.training.white)),
         Progress(run, settings, output_dir, now.step, stream.files_of, checkpoints.newest, clock) as progress,
     ):
         now.run_id = run.run_id

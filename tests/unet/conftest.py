@@ -46,7 +46,7 @@ def make_settings(folder: Path) -> Settings:
         ),
         schedule=ScheduleSettings(name="cosine", warmup_steps=2),
         trainer=TrainerSettings(steps=8, validate_every=4, checkpoint_every=2, log_every=3),
-        tracking=TrackingSettings(system_metrics=False, checkpoint=False, model=False),
+        tracking=TrackingSettings(system_metrics=False, checkpoints=False, checkpoint=False, model=False),
     )
 
 

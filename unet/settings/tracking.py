@@ -12,6 +12,8 @@ class TrackingSettings:
     experiment: str = "unet"
     """Used unless MLFLOW_EXPERIMENT_NAME, MLFLOW_EXPERIMENT_ID or MLFLOW_RUN_ID says otherwise."""
     system_metrics: bool = True
+    checkpoints: bool = True
+    """The newest and the best checkpoint as models of their own, `checkpoint-<step>`, while the training goes on."""
     checkpoint: bool = True
     """The exported checkpoint, model and optimizer, as an artifact."""
     model: bool = True
