@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from google.cloud import storage
 
 ROOT = "hydra-gce/"
+REMOVED = "hydra-gce-removed"
+"""In the metadata of an object that stands for a file that is no more."""
 _TRY_FOR_S = 120.0
 _FIRST_PAUSE_S = 0.5
 _LONGEST_PAUSE_S = 20.0

@@ -30,7 +30,7 @@ from unet.state import Notes, TrainingState
 log = logging.getLogger(__name__)
 
 _RECORD = "mlflow.json"
-"""Beside the checkpoints: those that MLflow has. On another machine a search may not find them."""
+"""Beside the checkpoints: those that MLflow has, whole or begun. On another machine a search may not find them."""
 
 _FOLDER = "checkpoints"
 
@@ -38,11 +38,14 @@ _FOLDER = "checkpoints"
 class _Shelf(Protocol):
     """Where MLflow has the checkpoints of a run; each is known by a name that MLflow gave."""
 
-    def found(self) -> dict[int, str]:
-        """Those that are whole, by their steps, as far as a search finds them."""
+    def found(self) -> tuple[dict[int, str], dict[int, str]]:
+        """Those that are whole, and those that are begun, by their steps, as far as a search finds them."""
 
-    def put(self, step: int, folder: Path, metrics: list[Metric]) -> str:
-        """Records what is in the folder; one that was begun before is gone on with."""
+    def begin(self, step: int) -> str:
+        """Makes room for one, and gives its name; one that was begun before is gone on with."""
+
+    def fill(self, name: str, step: int, folder: Path, metrics: list[Metric]) -> None:
+        """Records what is in the folder: afterwards it is whole."""
 
     def take_away(self, name: str) -> None:
         """One that is gone already is no error."""
@@ -73,6 +76,7 @@ class _Follower:
         self._record = checkpoints.directory / _RECORD
         self._shelf: _Shelf | None = None
         self._logged: dict[int, str] = {}
+        self._begun: dict[int, str] = {}
         self._damaged: set[int] = set()
         self._wake, self._is_ending = threading.Event(), threading.Event()
         # A daemon: a process that has to end, because its machine does, waits for no upload.
@@ -80,6 +84,7 @@ class _Follower:
 
     def __enter__(self) -> None:
         self._thread.start()
+        self.look()  # the attempt before may have been stopped in the middle of one
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -108,16 +113,19 @@ class _Follower:
 
     def _follow(self) -> None:
         if self._shelf is None:
-            self._shelf, self._logged = self._open()
+            self._shelf = self._open()
         while (step := self._next()) is not None:
             self._put(self._shelf, step)
-        for step in self._logged.keys() - set(self._checkpoints.steps()):
-            self._shelf.take_away(self._logged[step])
-            self._forget(step)
+        for step in {*self._logged, *self._begun} - set(self._checkpoints.steps()):
+            self._shelf.take_away(self._logged.get(step) or self._begun[step])
+            self._logged.pop(step, None)
+            self._begun.pop(step, None)
+            self._write_record()
 
     def _next(self) -> int | None:
-        """The oldest of those that MLflow should have and has not."""
-        wanted = {*self._checkpoints.steps()[-1:], *self._checkpoints.best_steps()}
+        """The oldest of those that MLflow should have and has not, or not whole."""
+        steps = self._checkpoints.steps()
+        wanted = {*steps[-1:], *self._checkpoints.best_steps(), *(self._begun.keys() & set(steps))}
         return min(wanted - self._logged.keys() - self._damaged, default=None)
 
     def _put(self, shelf: _Shelf, step: int) -> None:
@@ -132,31 +140,38 @@ class _Follower:
                     log.warning("Checkpoint %s is not logged: %s", path, error)
                     self._damaged.add(step)
                 return
-            self._logged[step] = shelf.put(step, folder, self._metrics(notes, written))
+            self._begun[step] = shelf.begin(step)
+            self._write_record()
+            shelf.fill(self._begun[step], step, folder, self._metrics(notes, written))
+        self._logged[step] = self._begun.pop(step)
         self._write_record()
 
     def _metrics(self, notes: Notes, written: int) -> list[Metric]:
         """Its score, where it was validated. The time is the file's: logged again, it is the same metric."""
         return [] if notes.score is None else [Metric(self._score_name, notes.score, written, notes.step)]
 
-    def _open(self) -> tuple[_Shelf, dict[int, str]]:
+    def _open(self) -> _Shelf:
         shelf = _shelf_of(self._run_id)
-        return shelf, {**self._read_record(), **shelf.found()}
+        self._read_record()
+        whole, begun = shelf.found()
+        self._logged |= whole
+        self._begun = {step: name for step, name in (self._begun | begun).items() if step not in self._logged}
+        return shelf
 
-    def _read_record(self) -> dict[int, str]:
+    def _read_record(self) -> None:
         if not self._record.exists():
-            return {}
+            return
         record = json.loads(self._record.read_text(encoding="utf-8"))
-        # Those of another run, which this one has taken over from, are that run's.
-        return {int(step): name for step, name in record["logged"].items() if record["run"] == self._run_id}
-
-    def _forget(self, step: int) -> None:
-        del self._logged[step]
-        self._write_record()
+        if (
+            record["run"] == self._run_id
+        ):  # those of another run, which this one has taken over from, are that run's
+            self._logged = {int(step): name for step, name in record["logged"].items()}
+            self._begun = {int(step): name for step, name in record["begun"].items()}
 
     def _write_record(self) -> None:
         partial = self._record.with_suffix(".partial")
-        partial.write_text(json.dumps({"run": self._run_id, "logged": self._logged}), encoding="utf-8")
+        record = {"run": self._run_id, "logged": self._logged, "begun": self._begun}
+        partial.write_text(json.dumps(record), encoding="utf-8")
         os.replace(partial, self._record)
 
 
@@ -184,8 +199,8 @@ class _LoggedModels:
 
         self._client, self._run_id = client, run_id
         self._experiment_id = client.get_run(run_id).info.experiment_id
-        self._found: dict[int, str] = {}
-        self._begun: dict[str, str] = {}
+        self._whole: dict[int, str] = {}
+        self._begun: dict[int, str] = {}
         token = None
         while True:
             page = client.search_logged_models(
@@ -195,37 +210,34 @@ class _LoggedModels:
                 prefix, _, step = model.name.partition("-")
                 if prefix != "checkpoint" or not step.isdigit():
                     continue
-                if model.status == LoggedModelStatus.READY:
-                    self._found[int(step)] = model.model_id
-                else:
-                    self._begun[model.name] = model.model_id
+                group = self._whole if model.status == LoggedModelStatus.READY else self._begun
+                group[int(step)] = model.model_id
             token = page.token
             if not token:
                 break
 
-    def found(self) -> dict[int, str]:
-        return dict(self._found)
+    def found(self) -> tuple[dict[int, str], dict[int, str]]:
+        return dict(self._whole), dict(self._begun)
 
-    def put(self, step: int, folder: Path, metrics: list[Metric]) -> str:
+    def begin(self, step: int) -> str:
+        if step not in self._begun:
+            self._begun[step] = self._client.create_logged_model(
+                self._experiment_id, name=name_of(step), source_run_id=self._run_id, model_type="checkpoint"
+            ).model_id
+        return self._begun[step]
+
+    def fill(self, name: str, step: int, folder: Path, metrics: list[Metric]) -> None:
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
-        client, name = self._client, name_of(step)
-        if name not in self._begun:
-            self._begun[name] = client.create_logged_model(
-                self._experiment_id, name=name, source_run_id=self._run_id, model_type="checkpoint"
-            ).model_id
-        model_id = self._begun[name]
-        client.log_model_artifacts(model_id, str(folder))
-        outputs = client.get_run(self._run_id).outputs
-        if model_id not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
-            client.log_outputs(self._run_id, [LoggedModelOutput(model_id, step)])
+        client, run_id = self._client, self._run_id
+        client.log_model_artifacts(name, str(folder))
+        outputs = client.get_run(run_id).outputs
+        if name not in [output.model_id for output in (outputs.model_outputs if outputs else [])]:
+            client.log_outputs(run_id, [LoggedModelOutput(name, step)])
         if metrics:
-            of_model = [
-                Metric(one.key, one.value, one.timestamp, one.step, model_id=model_id) for one in metrics
-            ]
-            client.log_batch(self._run_id, metrics=of_model)
-        client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-        return model_id
+            its = [Metric(one.key, one.value, one.timestamp, one.step, model_id=name) for one in metrics]
+            client.log_batch(run_id, metrics=its)
+        client.finalize_logged_model(name, LoggedModelStatus.READY)
 
     def take_away(self, name: str) -> None:
         """Its files, too: MLflow alone would keep them until its garbage collection."""
@@ -243,15 +255,16 @@ class _RunArtifacts:
         self._client, self._run_id = client, run_id
         self._location = client.get_run(run_id).info.artifact_uri
 
-    def found(self) -> dict[int, str]:
-        return {}  # one that is there may be half of it; what was whole is in the record
+    def found(self) -> tuple[dict[int, str], dict[int, str]]:
+        return {}, {}  # what is there may be half of one; the record tells
 
-    def put(self, step: int, folder: Path, metrics: list[Metric]) -> str:
-        name = f"{_FOLDER}/{name_of(step)}"
+    def begin(self, step: int) -> str:
+        return f"{_FOLDER}/{name_of(step)}"
+
+    def fill(self, name: str, step: int, folder: Path, metrics: list[Metric]) -> None:
         self._client.log_artifacts(self._run_id, str(folder), name)
         if metrics:
             self._client.log_batch(self._run_id, metrics=metrics)
-        return name
 
     def take_away(self, name: str) -> None:
         get_artifact_repository(self._location).delete_artifacts(name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
 
-from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.bucket import REMOVED, Bucket, SweepNames
 from hydra_gce.mirror import Mirror
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,10 @@ class LogFile:
 
 
 class Tree:
-    """A directory whose files are written once: each new or changed one is sent to the same name below a prefix."""
+    """A directory whose files are written once: each new or changed one is sent to the same name below a prefix.
+
+    In the place of one that was removed comes an empty object that says so: a listing cannot tell what is no more.
+    """
 
     def __init__(self, bucket: Bucket, prefix: str, directory: Path) -> None:
         self._bucket = bucket
@@ -100,6 +103,11 @@ class Tree:
             self._sent[path] = (state.st_size, state.st_mtime_ns)
             sent = True
         self._passed_over = passed_over
+        for path in [path for path in self._sent if whole and not path.exists()]:
+            name = self._prefix + path.relative_to(self._directory).as_posix()
+            self._bucket.write(name, b"", metadata={REMOVED: "true"})
+            del self._sent[path]
+            sent = True
         self.syncs += sent
         return whole
 

@@ -6,6 +6,7 @@ Nothing here imports MLflow.
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,12 @@ DATABASE = "mlflow.db"
 
 @dataclass(frozen=True)
 class Point:
-    """The attempt of a job that a program runs for, and the run ids that belong to that job.
+    """The attempt of a job that a program runs for, and the ids of runs and models that belong to that job.
 
-    An id is 12 hex digits for the job, 16 for what the program called the run (experiment, parent, name) and
-    4 for how many it had called so before: the same program on another VM gets the same ids again.
+    A run's id is 12 hex digits for the job, 16 for what the program called the run (experiment, parent, name) and
+    4 for how many it had called so before: the same program on another VM gets the same ids again. So it does for the
+    first model of each name in a run (``checkpoint-300``). Later ones of the same name are told apart by nothing but
+    their order, which a program that goes on from a checkpoint does not repeat: each gets an id of its own.
     """
 
     sweep: str
@@ -35,6 +38,17 @@ class Point:
     def run_family(self, experiment: str, parent: str, name: str) -> str:
         """The beginning of the ids of all runs that are called so."""
         return self.id_prefix + _digest("\0".join((experiment, parent, name)), 16)
+
+    def model_id(self, run_id: str, name: str) -> str:
+        """The id of the first model that is called so in a run."""
+        return f"m-{self.id_prefix}{_digest(chr(0).join((run_id, name)), 20)}"
+
+    def another_model_id(self) -> str:
+        """The id of one that is called as another one in its run is."""
+        return f"m-{self.id_prefix}{uuid.uuid4().hex[:20]}"
+
+    def owns_model(self, model_id: str) -> bool:
+        return model_id.startswith("m-") and self.owns(model_id[2:])
 
     def owns(self, run_id: str) -> bool:
         return len(run_id) == 32 and run_id.startswith(self.id_prefix)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hydra_gce.agent.courier import Tree
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import Point, variables
@@ -44,17 +45,16 @@ class Machine:
 
     def __post_init__(self) -> None:
         self._parts = JournalParts(self.directory / FILE_NAME)
+        self._tree = Tree(
+            self.bucket, SweepNames(self.sweep).artifacts(self.num), self.directory / "artifacts"
+        )
 
     def upload(self) -> JobStatus:
         names = SweepNames(self.sweep)
         while (part := self._parts.new_part()) is not None:
             self.bucket.write(names.journal(self.num, self.attempt, self.parts), part)
             self.parts += 1
-        artifacts = self.directory / "artifacts"
-        for path in sorted(artifacts.rglob("*")):
-            if path.is_file():
-                name = path.relative_to(artifacts).as_posix()
-                self.bucket.upload(names.artifacts(self.num) + name, path)
+        self._tree.sync()
         self.syncs += 1
         return self.status(JobState.RUNNING)
 
@@ -115,6 +115,9 @@ class Scribe:
         path = self._machine.directory / "artifacts" / run_id / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
+
+    def remove_artifact(self, run_id: str, name: str) -> None:
+        (self._machine.directory / "artifacts" / run_id / name).unlink()
 
     def upload(self) -> JobStatus:
         return self._machine.upload()

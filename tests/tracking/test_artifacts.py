@@ -62,8 +62,30 @@ def test_they_come_while_the_job_runs_and_once_each(
     vm.put_artifact(run_id, "plots/a.txt", b"second")
     relay.tick({0: vm.upload()})
     relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
-    # The lab's machine sends all files again at each upload, an agent only those that have changed.
     assert text(relay, store, "plots/a.txt", tmp_path / "again") == "second"
+
+
+def test_a_file_that_the_program_removes_goes_from_the_store_and_one_that_is_gone_from_the_bucket_stays(
+    vm: Scribe, bucket: Bucket, store: str
+) -> None:
+    relay = relay_for(bucket, store, experiment="membrane")
+    run_id = vm.run()
+    for name in ("kept.txt", "checkpoints/1.bin", "checkpoints/2.bin", "expired.txt"):
+        vm.put_artifact(run_id, name, b"content")
+    relay.tick({0: vm.upload()})
+    vm.remove_artifact(run_id, "checkpoints/1.bin")
+    vm.put_artifact(run_id, "brief.txt", b"never seen by the agent")
+    vm.remove_artifact(run_id, "brief.txt")
+    (expired,) = (entry for entry in bucket.list("") if entry.name.endswith("/expired.txt"))
+    bucket.delete(expired.name)  # by a rule of the bucket
+    relay.tick({0: vm.upload()})
+    relay = relay_for(bucket, store, experiment="membrane")  # the laptop was started again
+    relay.tick({0: vm.status(JobState.RUNNING)})
+    relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+    assert relay.refused == []
+    client, run = MlflowClient(store), str(relay.run_id(0))
+    assert [item.path for item in client.list_artifacts(run)] == ["checkpoints", "expired.txt", "kept.txt"]
+    assert [item.path for item in client.list_artifacts(run, "checkpoints")] == ["checkpoints/2.bin"]
 
 
 def test_a_file_that_comes_before_its_run_waits_for_it(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from hydra_gce.bucket import Bucket, Entry, SweepNames, checksum
+from hydra_gce.bucket import REMOVED, Bucket, Entry, SweepNames, checksum
 from hydra_gce.errors import ObjectMissing
 from hydra_gce.tracking.relay.destination import Destination, Refused, Unknown, is_directory
 
@@ -51,7 +51,12 @@ class ArtifactLane:
                 continue
             path = PurePosixPath(name)
             try:
-                self._bring(entry, path)
+                if _is_of(path, self._to.deleted_models):
+                    pass  # nobody wants it any more
+                elif REMOVED in entry.metadata:
+                    self._take_away(path, is_there=name in done)
+                else:
+                    self._bring(entry, path)
             except ObjectMissing:
                 continue  # written anew in the meantime: the next call sees it
             except Refused as refused:
@@ -79,6 +84,17 @@ class ArtifactLane:
                 _with_our_ids(local, self._to)
             self._to.call(f"take the artifact {path}", partial(place.put, str(local)))
             place.verify(local)
+
+    def _take_away(self, path: PurePosixPath, is_there: bool) -> None:
+        """The program has removed the file."""
+        if not is_there:
+            return
+        try:
+            place = self._places.of(path)
+        except Unknown:
+            return  # a model that is gone as a whole
+        below = f"{place.below}/{path.name}" if place.below else path.name
+        self._to.call(f"delete the artifact {path}", lambda: self._to.delete_artifacts(place.uri, below))
 
     def _read_record(self) -> dict[str, int]:
         if self._done is None:
@@ -144,6 +160,10 @@ class _Places:
         if owner not in self._uris:
             self._uris[owner] = self._to.call("say where artifacts go", ask).rstrip("/")
         return self._uris[owner]
+
+
+def _is_of(path: PurePosixPath, models: set[str]) -> bool:
+    return path.parts[0] == _MODELS and len(path.parts) > 2 and path.parts[1] in models
 
 
 def _with_our_ids(local: Path, destination: Destination) -> None:

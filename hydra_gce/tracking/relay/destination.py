@@ -143,6 +143,8 @@ class Destination:
         self._experiments: dict[str, str] = {}
         self.runs: dict[str, KnownRun] = {}
         self.models: dict[str, str] = {}
+        self.deleted_models: set[str] = set()
+        """By the ids that programs know: their files are wanted by nobody."""
         self._open = False
         if is_database_server(self.uri):
             self.call("be opened", lambda: reach(self.uri))
@@ -354,6 +356,23 @@ class Destination:
     @property
     def parent(self) -> KnownRun | None:
         return next((run for run in list(self.runs.values()) if run.role == "sweep"), None)
+
+    def delete_artifacts(self, location: str, path: str | None = None) -> None:
+        """What lies at ``path`` below ``location``, a file or a folder, or all of it. What is gone is no error.
+
+        :raises Refused: it stays there.
+        """
+        import requests
+        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+        try:
+            get_artifact_repository(location, tracking_uri=self.uri).delete_artifacts(path)
+        except FileNotFoundError:
+            return
+        except (requests.ConnectionError, requests.Timeout):
+            raise
+        except Exception as error:  # each kind of store has its own; what stays costs room, and nothing else
+            raise Refused(f"files in {without_password(location)} could not be deleted: {error}") from error
 
     # Experiments
 

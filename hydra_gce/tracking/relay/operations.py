@@ -146,15 +146,18 @@ class Operations:
     def _model(self, args: dict[str, Any]) -> None:
         if args["model"] in self._to.models:
             return
+        run_id = self._to.run_id(args["run"]) if args["run"] else None
+        named = args["experiment"]
         model = self._client.create_logged_model(
-            self._to.experiment(args["experiment"]),
+            self._to.experiment(named) if named else self._to.runs[args["run"]].experiment_id,
             name=args["name"],
-            source_run_id=self._to.run_id(args["run"]) if args["run"] else None,
+            source_run_id=run_id,
             tags={**self._pairs(args["tags"]), MODEL_TAG: args["model"], SWEEP_TAG: self._to.sweep},
             params=self._pairs(args["params"]),
             model_type=args["type"],
         )
         self._to.models[args["model"]] = model.model_id
+        self._to.deleted_models.discard(args["model"])
 
     def _model_status(self, args: dict[str, Any]) -> None:
         self._client.finalize_logged_model(self._to.model_id(args["model"]), args["status"])
@@ -175,4 +178,13 @@ class Operations:
             self._client.delete_logged_model_tag(model_id, args["key"])
 
     def _delete_model(self, args: dict[str, Any]) -> None:
-        self._client.delete_logged_model(self._to.model_id(args["model"]))
+        self._to.deleted_models.add(args["model"])
+        model_id = self._to.models.pop(args["model"], None)
+        if model_id is None:
+            return  # it is gone already
+        location = self._client.get_logged_model(model_id).artifact_location
+        try:
+            if not args.get("files", True):
+                self._to.delete_artifacts(location)
+        finally:
+            self._client.delete_logged_model(model_id)

@@ -235,49 +235,56 @@ class SqlJournalStore(SqlAlchemyStore):
         model_type: str | None = None,
     ) -> Any:
         with self._writing(source_run_id) as write:
-            model = super().create_logged_model(experiment_id, name, source_run_id, tags, params, model_type)
-            self._execute(
-                "UPDATE logged_models SET artifact_location = ? WHERE model_id = ?",
-                str(self._directory / ARTIFACTS / "models" / model.model_id),
-                model.model_id,
-            )
+            made = super().create_logged_model(experiment_id, name, source_run_id, tags, params, model_type)
+            model_id = self._next_model_id(source_run_id, made.name) or made.model_id
+            self._adopt_model(made.model_id, model_id)
             write(
                 "model",
-                model=model.model_id,
-                experiment=self._experiment_name(experiment_id),
-                name=model.name,
+                model=model_id,
+                experiment=self._experiment_beside(source_run_id, experiment_id),
+                name=made.name,
                 run=source_run_id,
                 tags=pairs_to_json(tags),
                 params=pairs_to_json(params),
                 type=model_type,
             )
-        return self.get_logged_model(model.model_id)
+        return self.get_logged_model(model_id)
+
+    # A record of a model names the run, too: by the run's position in the journal a relay knows what it has done.
 
     def log_logged_model_params(self, model_id: str, params: Any) -> None:
         with self._writing() as write:
             super().log_logged_model_params(model_id, params)
-            write("model_params", model=model_id, params=pairs_to_json(params))
+            run = self._run_of(model_id)
+            write("model_params", model=model_id, run=run, params=pairs_to_json(params))
 
     def finalize_logged_model(self, model_id: str, status: Any) -> Any:
         with self._writing() as write:
             model = super().finalize_logged_model(model_id, status)
-            write("model_status", model=model_id, status=str(status))
+            write("model_status", model=model_id, run=self._run_of(model_id), status=str(status))
         return model
 
     def set_logged_model_tags(self, model_id: str, tags: Any) -> None:
         with self._writing() as write:
             super().set_logged_model_tags(model_id, tags)
-            write("model_tags", model=model_id, tags=pairs_to_json(tags))
+            write("model_tags", model=model_id, run=self._run_of(model_id), tags=pairs_to_json(tags))
 
     def delete_logged_model_tag(self, model_id: str, key: str) -> None:
         with self._writing() as write:
             super().delete_logged_model_tag(model_id, key)
-            write("delete_model_tag", model=model_id, key=key)
+            write("delete_model_tag", model=model_id, run=self._run_of(model_id), key=key)
 
     def delete_logged_model(self, model_id: str) -> None:
+        """As MLflow's; also one that an earlier attempt made on another VM, which is not to be seen here."""
+        is_known = self._is_model(model_id)
         with self._writing() as write:
-            super().delete_logged_model(model_id)
-            write("delete_model", model=model_id)
+            run = None
+            if is_known or not (self._point and self._point.owns_model(model_id)):
+                run = self._run_of(model_id)
+                super().delete_logged_model(model_id)
+            # MLflow keeps a deleted model's files. Where the program has deleted them before, so does the relay.
+            has_files = any((self._models / model_id).glob("*"))
+            write("delete_model", model=model_id, run=run, files=has_files)
 
     # What is behind them
 
@@ -354,6 +361,42 @@ class SqlJournalStore(SqlAlchemyStore):
             self._adopt(run.info.run_id, run_id)
             name = self._experiment_name(experiment_id)
             write("run", run=run_id, experiment=name, start_time=now, tags=[], name="")
+
+    def _experiment_beside(self, run_id: str | None, experiment_id: str) -> str | None:
+        """Its name; None where it is the run's, which an attempt that has only taken the run up may not know."""
+        if run_id and self.get_run(run_id).info.experiment_id == experiment_id:
+            return None
+        return self._experiment_name(experiment_id)
+
+    def _next_model_id(self, run_id: str | None, name: str) -> str | None:
+        if self._point is None:
+            return None
+        first = self._point.model_id(run_id or "", name)
+        return self._point.another_model_id() if self._is_model(first) else first
+
+    def _is_model(self, model_id: str) -> bool:
+        with closing(sqlite3.connect(self._database, timeout=20)) as database:
+            found = database.execute("SELECT 1 FROM logged_models WHERE model_id = ?", (model_id,)).fetchone()
+        return found is not None
+
+    def _adopt_model(self, made: str, model_id: str) -> None:
+        """Gives a model that MLflow has just made the id and the place for files that it has here."""
+        for table in ("logged_model_params", "logged_model_tags"):
+            self._execute(f"UPDATE {table} SET model_id = ? WHERE model_id = ?", model_id, made)
+        self._execute(
+            "UPDATE logged_models SET model_id = ?, artifact_location = ? WHERE model_id = ?",
+            model_id,
+            str(self._models / model_id),
+            made,
+        )
+
+    def _run_of(self, model_id: str) -> str | None:
+        run: str | None = self.get_logged_model(model_id).source_run_id
+        return run
+
+    @property
+    def _models(self) -> Path:
+        return self._directory / ARTIFACTS / "models"
 
     def _next_run_id(self, experiment: str, parent: str, name: str) -> str | None:
         if self._point is None:
