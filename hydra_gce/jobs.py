@@ -126,7 +126,10 @@ class JobResult:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A job's line as its agent last wrote it; it lies in ``status/<num>``'s metadata: one listing shows all."""
+    """A job's line as its agent last wrote it; it lies in ``status/<num>``'s metadata: one listing shows all.
+
+    ``message`` is what goes on in a few words; ``warning`` a sentence for the person, which is said once.
+    """
 
     num: int
     state: JobState = JobState.PENDING
@@ -142,6 +145,7 @@ class JobStatus:
     journal_parts: int = 0
     artifact_syncs: int = 0
     message: str = ""
+    warning: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         return {name: _to_text(value) for name, value in asdict(self).items()}
@@ -163,6 +167,7 @@ class JobStatus:
             journal_parts=int(metadata["journal_parts"]),
             artifact_syncs=int(metadata["artifact_syncs"]),
             message=metadata["message"],
+            warning=metadata.get("warning", ""),
         )
 
 

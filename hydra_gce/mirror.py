@@ -338,7 +338,7 @@ def _came_to_nothing(future: Future[MirroredFile | None]) -> bool:
 def _states(directory: Path) -> dict[str, tuple[int, int]]:
     """Size and time of each file, by its path in the directory."""
     found: dict[str, tuple[int, int]] = {}
-    for path in _files(directory):
+    for path in files_in(directory):
         try:
             state = path.lstat()
         except FileNotFoundError:
@@ -347,7 +347,8 @@ def _states(directory: Path) -> dict[str, tuple[int, int]]:
     return found
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def files_in(directory: Path) -> Iterator[Path]:
+    """Files and symbolic links at any depth; what goes away meanwhile is left out."""
     for folder, folders, files in os.walk(directory):
         for name in (*files, *(name for name in folders if os.path.islink(os.path.join(folder, name)))):
             path = Path(folder, name)

@@ -116,6 +116,7 @@ statuses = st.builds(
     log_parts=st.integers(0),
     journal_parts=st.integers(0),
     message=st.text(max_size=80),
+    warning=st.text(max_size=80),
 )
 
 

@@ -24,6 +24,7 @@ from hydra_gce.agent.instance import CannotDelete, Instance
 from hydra_gce.agent.lasting_bucket import LastingBucket, OutOfTime
 from hydra_gce.agent.pulse import StatusLine
 from hydra_gce.agent.record import VMRecord, booted_at
+from hydra_gce.agent.room import NO_ROOM
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
 from hydra_gce.jobs import Failure, JobResult, JobState, JobStatus, seal_result, unseal_spec
@@ -119,6 +120,7 @@ class Agent:
             raise
         except Exception as error:  # ours, the disk's, the network's: the job must not hang for it
             log.exception("job %d could not be run", claim.num)
+            is_full = isinstance(error, OSError) and error.errno in NO_ROOM
             result = JobResult(
                 sweep=self._names.sweep,
                 num=claim.num,
@@ -126,7 +128,7 @@ class Agent:
                 state=JobState.FAILED,
                 started=started,
                 ended=time.time(),
-                failure=Failure.ENVIRONMENT,
+                failure=Failure.DISK_FULL if is_full else Failure.ENVIRONMENT,
                 message=f"the VM could not run the job: {error}",
                 log_tail=traceback.format_exc().splitlines()[-20:],
             )

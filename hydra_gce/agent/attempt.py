@@ -13,6 +13,7 @@ from hydra_gce.agent.child import Child
 from hydra_gce.agent.courier import Courier
 from hydra_gce.agent.departure import Departure
 from hydra_gce.agent.pulse import Pulse
+from hydra_gce.agent.room import Room, archives_in
 from hydra_gce.agent.uplink import Uplink
 from hydra_gce.agent.verdict import Ended, oom_kills
 from hydra_gce.agent.workplace import Workplace
@@ -63,6 +64,7 @@ class Attempt:
         self._started = self.clock()
         self._state, self._message = JobState.BOOTING, "unpacking"
         self._courier: Courier | None = None
+        self._room: Room | None = None
         self._tracking = self.scratch / "tracking"
         self._pulse = Pulse(self.quick_bucket, self.names, self.claim, self.status, self.spec.heartbeat_s)
 
@@ -96,6 +98,7 @@ class Attempt:
             journal_parts=self._courier.journal_parts if self._courier else 0,
             artifact_syncs=self._courier.artifact_syncs if self._courier else 0,
             message=self._message,
+            warning=self._room.warning if self._room else "",
         )
 
     def _run(self) -> tuple[JobResult | None, bytes]:
@@ -154,6 +157,8 @@ class Attempt:
         restored = restore_newest(self.bucket, self.names, self.key, num, number - 1, place.output_dir)
         manifest = restored[0] if restored else None
         (self._tracking / "artifacts").mkdir(parents=True)
+        self._room = Room(self.claim.instance, [self.scratch, place.output_dir])
+        self._room.ways.append(archives_in(self.archives))
         return Courier(
             self.bucket,
             self.names,
@@ -165,6 +170,7 @@ class Attempt:
             self._tracking / "artifacts" if self._has_journal else None,
             may_write=lambda: self._pulse.is_held(self.bucket),
             tell=self._pulse.soon,
+            room=self._room,
             # Both are rarer where VMs are very many, and never more often than once a second.
             pause_s=max(1.0, self.spec.heartbeat_s / _PARTS_PER_HEARTBEAT),
         )

@@ -12,8 +12,9 @@ from pathlib import Path
 from stat import S_ISREG
 from typing import Protocol
 
+from hydra_gce.agent.room import Room
 from hydra_gce.bucket import REMOVED, Bucket, SweepNames
-from hydra_gce.mirror import Mirror
+from hydra_gce.mirror import Mirror, files_in
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ class Tree:
         self._directory = directory
         self._sent: dict[Path, tuple[int, int]] = {}
         self._passed_over: set[Path] = set()
+        self._freed: set[Path] = set()
         self.syncs = 0
 
     def is_settled(self, settled_s: float) -> bool:
@@ -99,11 +101,15 @@ class Tree:
             if _age_s(state) < settled_s and path not in self._passed_over:
                 passed_over.add(path)
                 continue
-            self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
+            try:
+                self._bucket.upload(self._prefix + path.relative_to(self._directory).as_posix(), path)
+            except FileNotFoundError:
+                continue  # the program removes a folder just now
             self._sent[path] = (state.st_size, state.st_mtime_ns)
+            self._freed.discard(path)
             sent = True
         self._passed_over = passed_over
-        for path in [path for path in self._sent if whole and not path.exists()]:
+        for path in [path for path in self._sent if whole and path not in self._freed and not path.exists()]:
             name = self._prefix + path.relative_to(self._directory).as_posix()
             self._bucket.write(name, b"", metadata={REMOVED: "true"})
             del self._sent[path]
@@ -111,9 +117,22 @@ class Tree:
         self.syncs += sent
         return whole
 
+    def free(self, is_low: Callable[[], bool]) -> None:
+        """Removes files here that the bucket has as they are, the oldest first, for as long as there is little room."""
+        for path, state in sorted(self._sent.items(), key=lambda item: item[1][1]):
+            if not is_low():
+                return
+            try:
+                now = path.stat()
+            except FileNotFoundError:
+                continue
+            if (now.st_size, now.st_mtime_ns) == state:
+                self._freed.add(path)
+                path.unlink()
+
     def _news(self) -> Iterator[tuple[Path, os.stat_result]]:
         """Files that are not in the bucket as they are now."""
-        for path in sorted(self._directory.rglob("*")):
+        for path in sorted(files_in(self._directory)):
             try:
                 state = path.stat()
             except FileNotFoundError:
@@ -144,9 +163,11 @@ class Courier:
         clock: Callable[[], float] = time.monotonic,
         may_write: Callable[[], bool] = lambda: True,
         tell: Callable[[], None] = lambda: None,
+        room: Room | None = None,
     ) -> None:
         """``may_write`` says whether the job is this attempt's still; it is asked before each look at the directory.
-        ``tell`` is called when a part of the journal is in the bucket.
+        ``tell`` is called when a part of the journal is in the bucket. Where there is little ``room``, everything is
+        brought at once, and made room for.
         """
         self._mirror = mirror
         self._artifacts = Tree(bucket, names.artifacts(num), artifacts) if artifacts else None
@@ -155,6 +176,9 @@ class Courier:
         self._clock = clock
         self._may_write = may_write
         self._tell = tell
+        self._room = room
+        if room and self._artifacts:
+            room.ways.append(self._artifacts.free)
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="courier", daemon=True)
@@ -220,10 +244,14 @@ class Courier:
                 return
             self._wake.clear()
             try:
+                is_low = self._room is not None and self._room.look()
                 self._texts()
-                if self._clock() - mirrored >= self._mirror_every_s and self._may_write():
+                is_due = is_low or self._clock() - mirrored >= self._mirror_every_s
+                if is_due and self._may_write():
                     self._mirror.sync(self._left_s, self._records)
                     mirrored = self._clock()
+                if is_low and self._room:
+                    self._room.make()
             except Exception:  # the bucket may be out of reach for a while; finish() tries again, and raises
                 log.exception("could not bring the job's output to the bucket; trying again")
 

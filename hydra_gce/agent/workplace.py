@@ -6,16 +6,20 @@ A path that holds something here which no agent made is never written to. The pr
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra_gce.agent.room import NO_ROOM
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.archive import extract
 from hydra_gce.jobs import JobSpec
 from hydra_gce.paths import translate as translate_path
+
+log = logging.getLogger(__name__)
 
 _RESCUED = "working_dir"
 _RESCUE_LIMIT = 2 << 30
@@ -38,7 +42,10 @@ class Workplace:
         return translate_path(path, self.translate)
 
     def rescue(self) -> list[str]:
-        """Copies what the program wrote beside its output directory into it; the paths, relative to the code."""
+        """Copies what the program wrote beside its output directory into it; the paths, relative to the code.
+
+        As much of it as there is room for: what is in the output directory already matters more.
+        """
         written = [
             path
             for path, state in _walk(self.code)
@@ -54,8 +61,15 @@ class Workplace:
                 break
             name = path.relative_to(self.code)
             target = self.output_dir / _RESCUED / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(path, target)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, target)
+            except OSError as error:
+                if error.errno not in NO_ROOM:
+                    raise
+                target.unlink(missing_ok=True)
+                log.warning("%s and what comes after it stays on the VM: its disk is full", name)
+                break
             rescued.append(name.as_posix())
         return rescued
 

@@ -7,14 +7,17 @@ too.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
 import threading
+import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +30,16 @@ FILE_NAME = "journal.jsonl"
 _CRC_SUFFIX = len(',"crc":"00000000"}')
 _TAIL = 512 * 1024
 _PART = 4 * 1024 * 1024
+_LOOK_FOR_ROOM_S = 0.2
 _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
 
 class JournalDamaged(HydraGCEError):
     """A line of a journal that is not what was written; the message names it."""
+
+
+class NoRoom(OSError):
+    """The disk is full. What was to be recorded is not, and whoever records it is told."""
 
 
 @dataclass(frozen=True)
@@ -109,10 +117,13 @@ class Journal:
 
     A process that died in the middle of a line leaves a torn end: nobody was told that it was written, and
     the next writer cuts it off.
+
+    On a full disk a writer waits, ``patience_s`` at most: the agent makes room there, as it can.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience_s: float = 60.0) -> None:
         self.path = path
+        self._patience_s = patience_s
         self._exclusive = _Exclusive(self)
         self._pid = 0
         self._fd = -1
@@ -121,14 +132,49 @@ class Journal:
         self._others = False
 
     def append(self, op: str, args: dict[str, Any], time: float) -> int:
-        """Writes one record and returns its number."""
+        """Writes one record and returns its number.
+
+        :raises NoRoom: the disk is full and stays so. The record is not written, those before it are whole.
+        """
         with self._exclusive:
             self._catch_up()
             line = encode(Record(self._seq + 1, time, op, args))
-            _write_whole(self._fd, line, self._size)
+            self._patiently(partial(_write_whole, self._fd, line, self._size))
             self._seq += 1
             self._size += len(line)
             return self._seq
+
+    def wait_for_room(self, least: int) -> None:
+        """Until so many bytes may be written beside the journal.
+
+        :raises NoRoom: the disk is full and stays so.
+        """
+
+        def look() -> None:
+            state = os.statvfs(self.path.parent)
+            if state.f_bavail * state.f_frsize < least:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        self._patiently(look)
+
+    def _patiently(self, write: Callable[[], None]) -> None:
+        until = time.monotonic() + self._patience_s
+        while True:
+            try:
+                write()
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                if time.monotonic() >= until:
+                    raise NoRoom(error.errno, self._complaint(error), str(self.path)) from error
+            time.sleep(_LOOK_FOR_ROOM_S)
+
+    def _complaint(self, error: OSError) -> str:
+        return (
+            f"{error.strerror}: there was no room for MLflow's records for {self._patience_s:g} s, and this one is not "
+            "kept. hydra.launcher.vm.disk_gb sets the size of the disk"
+        )
 
     def size(self) -> int:
         """Bytes that the file has now, a torn end included."""

@@ -44,6 +44,7 @@ class Track:
     first_placed: float = 0.0
     ended: float = 0.0
     note: str = ""
+    warned: str = ""
     queue: str = ""
     history: deque[float] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     ending: Callable[[], Collected | None] | None = None
@@ -113,4 +114,6 @@ def cause(collected: Collected) -> str:
     if result.state is not JobState.FAILED:
         return ""
     last = (result.message.strip().splitlines() or ["no reason is known"])[-1]
+    if result.failure is Failure.DISK_FULL:
+        last += " (hydra.launcher.vm.disk_gb sets the size of the disk)"
     return last if result.failure in (None, Failure.RAISED) else f"{result.failure.value}: {last}"

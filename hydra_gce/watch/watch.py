@@ -133,6 +133,9 @@ class Watch:
             if track is None or track.generation == entry.generation:
                 continue
             track.hear(status, entry.generation, self.clock())
+            if status.warning not in ("", track.warned):
+                track.warned = status.warning
+                self.tell(f"job {track.num}: {status.warning}")
             self.fleet.has_run(status.instance, status.started)
             candidate = self.fleet.ledger.works_for(status.instance, status.num, status.started)
             if candidate is not None:

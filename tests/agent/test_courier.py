@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 from requests.exceptions import ConnectionError as NoConnection
 
 from hydra_gce.agent.courier import Courier, Lane, LogFile, PartSource, Tree
-from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.bucket import REMOVED, Bucket, SweepNames
 from hydra_gce.mirror import Mirror, read_manifest
 from tests.patience import wait_until
 
@@ -105,6 +106,26 @@ def test_files_that_are_new_or_changed_are_sent_and_no_others(bucket: Bucket, tm
     (tmp_path / "sub" / "a.png").write_bytes(b"changed")
     sends.sync()
     assert bucket.read(f"{NAMES.artifacts(0)}sub/a.png") == b"changed"
+
+
+def test_a_folder_that_the_program_removes_meanwhile_holds_nothing_up_and_is_told_to_be_gone(
+    bucket: Bucket, tmp_path: Path
+) -> None:
+    class Removes(Bucket):
+        def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
+            if path.name == "b":
+                shutil.rmtree(tmp_path / "models" / "1")
+            return super().upload(name, path, metadata)
+
+    for name in ("models/1/a", "models/1/b", "models/2/c"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"1")
+    sends = Tree(Removes(bucket._bucket), NAMES.artifacts(0), tmp_path)
+    assert sends.sync()
+    there = {entry.name.removeprefix(NAMES.artifacts(0)): entry.metadata for entry in bucket.list("")}
+    assert there == {"models/1/a": {REMOVED: "true"}, "models/2/c": {}}
+    sends.sync()
+    assert sends.syncs == 1
 
 
 @pytest.fixture

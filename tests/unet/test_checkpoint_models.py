@@ -86,6 +86,12 @@ def models(run_id: str) -> dict[str, LoggedModel]:
     return by_name
 
 
+def steps_of(run_id: str) -> list[tuple[str, int]]:
+    """Models that the run says it has made, with their steps."""
+    outputs = mlflow.get_run(run_id).outputs
+    return [(output.model_id, output.step) for output in outputs.model_outputs] if outputs else []
+
+
 def is_whole(run_id: str, name: str) -> bool:
     there = models(run_id)
     return name in there and there[name].status == LoggedModelStatus.READY
@@ -101,10 +107,10 @@ def test_the_newest_and_the_best_are_there_with_step_and_score_and_no_others(
         wait_until(lambda: "checkpoint-1" not in models(run_id), "the first is gone from MLflow, too")
     there = models(run_id)
     assert there.keys() == {"checkpoint-2", "checkpoint-3", "checkpoint-4"}  # as on the disk
-    (metric,) = there["checkpoint-2"].metrics
+    (metric,) = there["checkpoint-2"].metrics or []
     assert (metric.key, metric.value, metric.step) == ("checkpoint_val_miou", 0.9, 2)
     assert not there["checkpoint-4"].metrics
-    outputs = {output.model_id: output.step for output in mlflow.get_run(run_id).outputs.model_outputs}
+    outputs = dict(steps_of(run_id))
     assert {name: outputs[model.model_id] for name, model in there.items()} == {
         "checkpoint-2": 2,
         "checkpoint-3": 3,
@@ -196,8 +202,7 @@ def test_a_process_that_goes_on_has_none_twice(
     assert there.keys() == {"checkpoint-2", "checkpoint-3"}
     assert is_whole(run_id, "checkpoint-2")
     assert there["checkpoint-2"].model_id == begun
-    outputs = [output.model_id for output in mlflow.get_run(run_id).outputs.model_outputs]
-    assert outputs.count(begun) == 1
+    assert steps_of(run_id).count((begun, 2)) == 1
     history = mlflow.MlflowClient().get_metric_history(run_id, "checkpoint_val_miou")
     assert sorted((metric.step, metric.value) for metric in history) == [(1, 0.5), (2, 0.6), (3, 0.4)]
 

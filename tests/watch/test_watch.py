@@ -43,6 +43,19 @@ def test_a_job_goes_from_pending_to_completed(opened: Opened, embedded: Backend)
     assert not scene.says("lost")
 
 
+def test_what_a_vm_warns_of_is_said_once_while_the_job_runs(opened: Opened, compute: StubbedCompute) -> None:
+    scene = opened(compute.backend)
+    claim = scene.running()
+    warning = "the disk of VM hg-0 is nearly full: 0.9 GB of 50.0 GB are left"
+    for step in (1, 2):
+        scene.say(claim, step=step, metric=0.5, warning=warning)
+        scene.tick_until(0, JobState.RUNNING, step=step)
+    assert [line for line in scene.news if "nearly full" in line] == [f"job 0: {warning}"]
+    scene.say(claim, step=3, warning="the disk of VM hg-0 is full")
+    scene.tick_until(0, JobState.RUNNING, step=3)
+    assert scene.news[-1] == "job 0: the disk of VM hg-0 is full"
+
+
 def test_a_job_that_another_jobs_vm_took_is_followed_there(opened: Opened, compute: StubbedCompute) -> None:
     scene = opened(compute.backend, jobs=2, settings=Settings(max_vms=1))
     first = scene.placed(0)

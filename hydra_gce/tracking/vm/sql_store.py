@@ -39,7 +39,7 @@ from hydra_gce.tracking.journal import FILE_NAME, Journal
 from hydra_gce.tracking.records import batch_to_json, dataset_to_json, pairs_to_json
 from hydra_gce.tracking.vm.database import create, open_quickly
 from hydra_gce.tracking.vm.open_runs import OpenRun, needs_the_database
-from hydra_gce.tracking.vm.view import View
+from hydra_gce.tracking.vm.view import DATABASE_ROOM, View
 
 _PARENT_TAG = "mlflow.parentRunId"
 _NAME_TAG = "mlflow.runName"
@@ -338,6 +338,7 @@ class SqlJournalStore(SqlAlchemyStore):
 
         with self._journal.exclusive():
             if depth == 0:
+                self._journal.wait_for_room(DATABASE_ROOM)
                 self._view.catch_up()
             self._here.depth = depth + 1
             try:

@@ -15,6 +15,9 @@ import sqlalchemy
 
 from hydra_gce.tracking.journal import Journal
 
+DATABASE_ROOM = 1 << 20
+"""Bytes that have to be free for a write to the database: on a full disk SQLite fails in words of its own."""
+
 _BLOCK = 4 * 1024 * 1024
 _BATCH = b'"op":"batch"'
 _LARGEST = 1.7976931348623157e308  # SQL knows no infinity; MLflow's stores have this in its place
@@ -52,6 +55,7 @@ class View:
         """Brings in all that is in the journal now; others may append between two blocks of it."""
         target = self._journal.size()
         while self._offset < target:
+            self._journal.wait_for_room(DATABASE_ROOM)
             with self._journal.exclusive():
                 self._offset = self._bring_in_a_block()
 

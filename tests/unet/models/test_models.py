@@ -8,7 +8,7 @@ import sys
 from dataclasses import fields, replace
 from pathlib import Path
 
-import h5py  # type: ignore[import-untyped]
+import h5py
 import keras
 import numpy as np
 import pytest
