@@ -16,8 +16,8 @@ from tests.patience import wait_until
 from tests.tracking.chaos.recording import __file__ as PROGRAM
 from tests.tracking.chaos.relays import Relays
 from tests.tracking.chaos.vms import Job
-from tests.tracking.lab import STARTED, relay_for, run_program
 from tests.tracking.equality import records
+from tests.tracking.lab import STARTED, relay_for, run_program
 
 
 @pytest.mark.timeout(900)
