@@ -23,7 +23,7 @@ from hydra_gce.tracking.relay.destination import (
     Destination,
     Forbidden,
     KnownRun,
-    Refused,
+    NotOurTurn,
 )
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Runs:
         self.keep_changes()
 
     def keep_changes(self) -> None:
-        """Beside the sweep's run: what of the code is in no commit."""
+        """Beside the sweep's run: what of the code is in no commit. Where that fails, nothing else waits for it."""
         parent, changes, client = self._to.parent, self._sweep.changes, self._to.client
         if parent is None or not changes:
             return
@@ -115,8 +115,10 @@ class Runs:
 
         try:
             self._to.call("take what is in no commit", keep)
-        except Refused as refused:
-            log.warning("MLflow has not taken %s of the sweep's run: %s", place, refused)
+        except NotOurTurn:
+            raise
+        except Exception as error:  # an artifact store has errors of its own kind
+            log.warning("MLflow has not taken %s of the sweep's run: %s", place, error)
 
     def begin(self, num: int, record: Mapping[str, Any], own: Mapping[str, str]) -> None:
         """A program has started a run; ``own`` are its tags, with the store's ids in the place of the program's."""
