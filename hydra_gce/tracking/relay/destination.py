@@ -189,10 +189,9 @@ class Destination:
         """What an error of the store means."""
         message = without_password(str(error).splitlines()[0]) if str(error) else type(error).__name__
         status: int = error.get_http_status_code()
-        if (
-            status == HTTPStatus.UNAUTHORIZED
-        ):  # a password that changed, a token that ran out: no record's fault
-            return self._unavailable(what, f"it does not let this user in ({message})")
+        # No record's fault: a token has run out, for one.
+        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return self._unavailable(what, f"it does not allow this user to ({message})", Forbidden)
         if _is_lost_connection(error.__cause__):
             return self._unavailable(what, message)
         if 400 <= status < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
