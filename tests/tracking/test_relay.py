@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import OperationalError
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
@@ -28,6 +29,11 @@ def run_of(relay: Relay, store: str, num: int = 0) -> Any:
     run_id = relay.run_id(num)
     assert run_id, relay.trouble
     return MlflowClient(store).get_run(run_id)
+
+
+def is_well(relay: Relay) -> bool:
+    relay.tick({})
+    return relay.trouble == ""
 
 
 def history(run: Any, store: str, name: str) -> list[tuple[int, float]]:
@@ -232,6 +238,24 @@ def test_what_mlflow_refuses_is_told_and_kept_beside_the_run_and_the_rest_goes_o
     assert after.refused == relay.refused
 
 
+def test_an_experiment_whose_artifacts_lie_behind_a_server_gets_the_records_all_the_same(
+    scribe: Callable[..., Scribe], relay: Relay, store: str
+) -> None:
+    """As `mlflow server` makes them in a database that is then written to without it."""
+    MlflowClient(store).create_experiment("membrane", artifact_location="mlflow-artifacts:/1")
+    vm = scribe()
+    run_id = vm.run()
+    vm.log(run_id, [("loss", 1.0, 0)])
+    vm.put_artifact(run_id, "predictions.png", b"a picture")
+    relay.tick({0: vm.upload()})
+    relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
+
+    run = run_of(relay, store)
+    assert history(run, store, "loss") == [(0, 1.0)]
+    assert run.info.status == "FINISHED"
+    assert "predictions.png" in run.data.tags["hydra_gce.refused"]
+
+
 def test_a_damaged_line_is_told_with_its_place_and_costs_only_itself(
     scribe: Callable[..., Scribe], relay: Relay, bucket: Bucket, store: str
 ) -> None:
@@ -283,11 +307,7 @@ def test_a_store_that_is_down_costs_nothing_but_delay(
         relay.finish(vm.status(JobState.COMPLETED), STARTED + 60, {})
         assert "connection refused" in relay.trouble and "safe in the bucket" in relay.trouble
 
-    def is_well() -> bool:
-        relay.tick({})
-        return relay.trouble == ""
-
-    wait_until(is_well, "the store is asked again")
+    wait_until(lambda: is_well(relay), "the store is asked again")
     run = run_of(relay, store)
     assert history(run, store, "loss") == [(0, 1.0), (1, 0.5)]
     assert run.info.status == "FINISHED"
@@ -317,6 +337,25 @@ def test_a_server_that_restarts_in_the_midst_of_a_call_has_refused_nothing(
     assert failed and relay.trouble == "" and relay.refused == []
     tags = run_of(relay, store).data.tags
     assert "gone" not in tags and tags["stays"] == "y"
+
+
+def test_a_new_database_that_another_process_makes_at_the_same_moment_costs_nothing_but_delay(
+    scribe: Callable[..., Scribe], relay: Relay, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = scribe()
+    vm.log(vm.run(), [("loss", 1.0, 0)])
+    status = vm.upload()
+
+    def too_late(*args: object, **kwargs: object) -> None:
+        raise OperationalError("CREATE TABLE metrics", {}, Exception("table metrics already exists"))
+
+    with monkeypatch.context() as race:
+        race.setattr("mlflow.MlflowClient", too_late)
+        relay.tick({0: status})
+    assert "already exists" in relay.trouble and "safe in the bucket" in relay.trouble
+    wait_until(lambda: is_well(relay), "the store is opened again")
+    relay.tick({0: status})
+    assert history(run_of(relay, store), store, "loss") == [(0, 1.0)]
 
 
 def test_ids_that_a_program_put_into_tags_and_params_are_those_of_the_store(

@@ -172,7 +172,7 @@ class Destination:
 
     def _called(self, what: str, function: Callable[[], _Answer]) -> _Answer:
         from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import DBAPIError
+        from sqlalchemy.exc import SQLAlchemyError
 
         try:
             return function()
@@ -182,7 +182,9 @@ class Destination:
             raise Refused(str(error)) from error
         except OSError as error:  # a connection that broke, a disk that is full
             raise self._unavailable(what, str(error)) from error
-        except DBAPIError as error:  # a database that is down, as the store that is being opened meets it
+        except (
+            SQLAlchemyError
+        ) as error:  # a database that is down, or that another process makes at this moment
             raise self._unavailable(what, str(error).splitlines()[0]) from error
 
     def _judged(self, what: str, error: MlflowException) -> HydraGCEError:

@@ -7,13 +7,17 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra_gce.tracking.relay.destination import Destination, Refusal
+from hydra_gce.tracking.relay.destination import Destination, Refusal, Refused
 
 FILE = "hydra_gce/refused.jsonl"
+TAG = "hydra_gce.refused"
 
 
 class Refusals:
-    """All of a sweep's; those of a job lie as the artifact ``hydra_gce/refused.jsonl`` of its point."""
+    """All of a sweep's; those of a job lie as the artifact ``hydra_gce/refused.jsonl`` of its point.
+
+    Where the store takes no artifacts, the point's tag ``hydra_gce.refused`` says how many they are, and why.
+    """
 
     def __init__(self) -> None:
         self.all: list[Refusal] = []
@@ -33,7 +37,10 @@ class Refusals:
         if point is None or len(refusals) == self._kept.get(num, 0):
             return
         text = "".join(json.dumps(asdict(refusal)) + "\n" for refusal in refusals)
-        to.call("take an artifact", lambda: to.client.log_text(point.run_id, text, FILE))
+        try:
+            to.call("take an artifact", lambda: to.client.log_text(point.run_id, text, FILE))
+        except Refused as refused:  # artifacts behind a server that this machine's MLflow does not talk to
+            to.set_tags(point.run_id, {TAG: f"{len(refusals)}, the last: {refusals[-1].what}; {refused}"})
         self._kept[num] = len(refusals)
 
     def read_back(self, to: Destination, num: int) -> None:
@@ -42,7 +49,10 @@ class Refusals:
         if point is None:
             return
         folder = FILE.rsplit("/", 1)[0]
-        there = to.call("list artifacts", lambda: to.client.list_artifacts(point.run_id, folder))
+        try:
+            there = to.call("list artifacts", lambda: to.client.list_artifacts(point.run_id, folder))
+        except Refused:  # then they could not be kept there either
+            return
         if FILE not in [info.path for info in there]:
             return
         with tempfile.TemporaryDirectory(prefix="hydra-gce-refused-") as directory:
