@@ -1,4 +1,4 @@
-"""``hydra-gce ui``: MLflow's page of a sweep's runs, side by side, in the browser."""
+"""``hydra-gce ui``: MLflow's page of a sweep in the browser: its curves while it runs, then its runs side by side."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import sys
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from hydra_gce.cli.common import Verbs, record_of
 from hydra_gce.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hydra_gce.home import SweepRecord
 
 _WAIT_S = 120.0
 _PORT = 5000
 
 
 def add(verbs: Verbs) -> None:
-    verb = verbs.add_parser("ui", help="open MLflow on a sweep's runs, chosen for comparison")
+    verb = verbs.add_parser(
+        "ui", help="open MLflow on a sweep's runs: their curves while it runs, then side by side"
+    )
     verb.add_argument("sweep", nargs="?", default="last", help='its name; "last" if left out')
     verb.add_argument("--port", type=int, help=f"of the server that is started here; {_PORT}, or a free one")
     verb.add_argument("--no-browser", action="store_true", help="print the link, open nothing")
@@ -41,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
             f"MLflow at {without_password(record.tracking_uri)} has no runs of sweep {record.sweep}"
         )
     if links.is_served(record.tracking_uri):
-        _show(links.runs_page(record.tracking_uri, record.sweep, runs, experiments), options)
+        _show(_page(record, links.server_of(record.tracking_uri), runs, experiments), options)
         return 0
     port = options.port or _free_port()
     server = f"http://127.0.0.1:{port}"
@@ -49,13 +56,20 @@ def run(options: argparse.Namespace) -> int:
     process = subprocess.Popen(links.server_command(port), env=environment, stdout=subprocess.DEVNULL)
     try:
         _wait_for(server, process)
-        page = links.runs_page(record.tracking_uri, record.sweep, runs, experiments, server)
-        _show(page, options)
+        _show(_page(record, server, runs, experiments), options)
         print("Ctrl-C ends the server.", flush=True)
         return process.wait()
     finally:
         process.terminate()
         process.wait()
+
+
+def _page(record: SweepRecord, server: str, runs: Sequence[str], experiments: Sequence[str]) -> str:
+    from hydra_gce.tracking import links
+
+    if record.ended is None:
+        return links.curves_page(server, record.sweep, experiments)
+    return links.runs_page(server, record.sweep, runs, experiments)
 
 
 def _show(page: str, options: argparse.Namespace) -> None:

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from hydra_gce.tracking.relay.destination import ROLE_TAG, SWEEP_TAG, from_anywhere, without_password
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
+LIVE_PAGES = "hydra-gce"
+"""The name of ``tracking.live_pages`` among MLflow's apps."""
 _MOST_COMPARED = 20  # a longer link no longer fits a terminal, nor a picture of so many runs a page
 _PAGE = 1000
 
@@ -26,9 +28,9 @@ def server_of(uri: str) -> str:
 
 
 def server_command(port: int) -> list[str]:
-    """What serves a store of this machine, which ``server_environment`` names."""
+    """What serves a store of this machine, which ``server_environment`` names, with pages that follow a sweep."""
     return [
-        *(sys.executable, "-m", "mlflow", "server"),
+        *(sys.executable, "-m", "mlflow", "server", "--app-name", LIVE_PAGES),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
     ]
 
@@ -45,17 +47,30 @@ def server_environment(uri: str) -> dict[str, str]:
     }
 
 
-def runs_page(
-    uri: str, sweep: str, runs: Sequence[str], experiments: Sequence[str], server: str | None = None
-) -> str:
+def runs_page(server: str, sweep: str, runs: Sequence[str], experiments: Sequence[str]) -> str:
     """The page that compares ``runs``; for many, the experiment's page with the sweep's runs chosen."""
-    server = server or server_of(uri)
     if len(runs) == 1:
         return f"{server}/#/experiments/{experiments[0]}/runs/{runs[0]}"
     if len(runs) <= _MOST_COMPARED:
         return f"{server}/#/compare-runs?runs={_json(runs)}&experiments={_json(experiments)}"
     chosen = quote(f"tags.`{SWEEP_TAG}` = '{sweep}'")
     return f"{server}/#/experiments/{experiments[0]}/runs?searchFilter={chosen}"
+
+
+def curves_page(server: str, sweep: str, experiments: Sequence[str]) -> str:
+    """The page with the metrics of a sweep's points as curves, which MLflow renews while they run."""
+    asked = {
+        "searchFilter": f"tags.`{SWEEP_TAG}` = '{sweep}' AND tags.`{ROLE_TAG}` = 'point'",
+        "compareRunsMode": "CHART",
+        # By time, MLflow would hide them below the sweep's own run.
+        "orderByKey": "tags.`mlflow.runName`",
+        "orderByAsc": "true",
+        "workflowType": "machine_learning",
+    }
+    if len(experiments) == 1:
+        return f"{server}/#/experiments/{experiments[0]}/runs?{urlencode(asked, quote_via=quote)}"
+    asked["experiments"] = json.dumps(list(experiments))
+    return f"{server}/#/compare-experiments/s?{urlencode(asked, quote_via=quote)}"
 
 
 def points_of(uri: str, sweep: str) -> tuple[list[str], list[str]]:

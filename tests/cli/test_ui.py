@@ -8,9 +8,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
+import mlflow
 import pytest
 from mlflow import MlflowClient
 
@@ -25,9 +28,9 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HYDRA_GCE_HOME", str(tmp_path / "home"))
 
 
-def remember(tracking_uri: str | None) -> None:
+def remember(tracking_uri: str | None, ended: float | None = None) -> None:
     SweepRecord(
-        "calm-otter", "00", "local", "p", "b", "/sweep", time.time(), os.getpid(), tracking_uri=tracking_uri
+        "calm-otter", "00", "local", "p", "b", "/sweep", time.time(), os.getpid(), ended, tracking_uri
     ).save()
 
 
@@ -54,7 +57,7 @@ def test_a_sweep_without_runs_is_said_to_have_none(
 def test_where_a_server_is_up_its_page_is_opened(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    remember("https://me:secret@mlflow.example.com/")
+    remember("https://me:secret@mlflow.example.com/", ended=time.time())
     opened: list[str] = []
     monkeypatch.setattr("webbrowser.open", opened.append)
     monkeypatch.setattr("hydra_gce.tracking.links.points_of", lambda *_: (["r1", "r2"], ["7"]))
@@ -64,10 +67,25 @@ def test_where_a_server_is_up_its_page_is_opened(
     assert capsys.readouterr().out.strip() == page
 
 
+def test_of_a_sweep_that_runs_the_curves_are_opened(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember("https://mlflow.example.com")
+    monkeypatch.setattr("hydra_gce.tracking.links.points_of", lambda *_: (["r1", "r2"], ["7"]))
+    assert main(["ui", "--no-browser"]) == 0
+    page, _, asked = capsys.readouterr().out.strip().partition("?")
+    assert page == "https://mlflow.example.com/#/experiments/7/runs"
+    query = parse_qs(asked)
+    assert query["compareRunsMode"] == ["CHART"]
+    assert query["searchFilter"] == [
+        "tags.`hydra_gce.sweep` = 'calm-otter' AND tags.`hydra_gce.role` = 'point'"
+    ]
+
+
 def test_a_store_on_this_machine_is_served_until_ctrl_c(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     runs = points(store, 2)
-    remember(store)
+    remember(store, ended=time.time())
     command: list[Any] = [sys.executable, "-m", "hydra_gce.cli", "ui", "--no-browser", "--port", "0"]
     process = subprocess.Popen(
         command, cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
@@ -77,8 +95,14 @@ def test_a_store_on_this_machine_is_served_until_ctrl_c(tmp_path: Path) -> None:
         page = process.stdout.readline()
         server, _, path = page.partition("/#/")
         assert path.startswith(f"compare-runs?runs=%5B%22{runs[0]}%22,%22{runs[1]}%22%5D&")
-        with urllib.request.urlopen(server, timeout=60) as answer:
-            assert b"MLflow" in answer.read()
+        changed_since = urllib.request.Request(server, headers={"If-Modified-Since": formatdate(usegmt=True)})
+        with urllib.request.urlopen(changed_since, timeout=60) as answer:
+            html = answer.read()
+        assert html.index(b"setInterval") < html.index(
+            b'src="static-files'
+        )  # before any of MLflow's own scripts
+        with urllib.request.urlopen(f"{server}/version", timeout=60) as answer:
+            assert answer.read().decode() == mlflow.__version__
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     finally:

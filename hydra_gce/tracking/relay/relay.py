@@ -146,7 +146,8 @@ class Relay:
         if not points or self._uri is None:
             return None
         experiments = list(dict.fromkeys(experiment for _, experiment in points))
-        return links.runs_page(self._uri, self._sweep.name, [run for run, _ in points], experiments)
+        server = links.server_of(self._uri)
+        return links.runs_page(server, self._sweep.name, [run for run, _ in points], experiments)
 
     def hint(self) -> str | None:
         """What a person types, or opens, to see the runs; None where there are none so far."""
