@@ -71,6 +71,7 @@ bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmark
 	$(VENV)/bin/python -m bench.simulated_sweep
 	$(VENV)/bin/python -m bench.tracking
 	$(VENV)/bin/python -m bench.server_down
+	$(VENV)/bin/python -m bench.live_points
 
 docs: ## check that every link in README and docs/ leads somewhere
 	$(PYTHON) scripts/check_docs.py
