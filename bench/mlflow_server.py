@@ -135,6 +135,7 @@ class MLflowServer:
             f"[mlflow]\ndefault_permission = READ\ndatabase_uri = sqlite:///{self.directory / 'users.db'}\n"
             f"admin_username = {self._admin.name}\n"
             "authorization_function = mlflow.server.auth:authenticate_request_basic_auth\n"
+            "auth_cache_ttl_seconds = 60\n"  # else the password is hashed at each request
         )
         return {
             "MLFLOW_AUTH_CONFIG_PATH": str(path),

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from mlflow import MlflowClient
 from bench.mlflow_server import MLflowServer, User
 from hydra_gce.backend import Backend
 from hydra_gce.compute import HereCompute
+from tests.e2e import project as projects
 from tests.e2e.on_server import TOLD, runs_in, server_for_vms, steps_of, tags_of, tell
-from tests.e2e.project import Ended, Project, eventually
+from tests.e2e.project import Ended, Project
 from tests.tracking.recorded import differences, runs_below
 
 pytestmark = pytest.mark.timeout(900)
@@ -71,6 +73,11 @@ LOGS = (
 """
 )
 DOWN_S = 8.0
+PATIENCE_S = 300.0
+
+
+# Servers, VMs and relays together are more than two busy cores do quickly.
+eventually = partial(projects.eventually, patience_s=PATIENCE_S)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +139,7 @@ def swept(
         engine.instances.simulate_maintenance_event_unary(
             project=engine.project, zone=vm.zone.rpartition("/")[2], instance=vm.name
         )
-        yield Swept(running.end(300), experiment)
+        yield Swept(running.end(PATIENCE_S), experiment)
     finally:
         project.close()
 
@@ -187,7 +194,7 @@ def test_a_server_that_is_down_costs_a_durable_program_nothing(
     known = len(steps())
     eventually(lambda: len(steps()) > known + 20, "it did not go on after the server was gone", said)
     tell(engine, sweep, "end")
-    ended = running.end(300)
+    ended = running.end(PATIENCE_S)
 
     assert ended.code == 0, ended.said
     taken = json.loads((project.sweep_dir / "0/taken.json").read_text())
@@ -210,12 +217,12 @@ def test_what_a_server_that_was_down_at_the_end_has_not_got_comes_with_the_next_
     server.kill()
     try:
         tell(engine, sweep, "end")
-        ended = running.end(300)
+        ended = running.end(PATIENCE_S)
     finally:
         server.start()
     assert ended.code == 0, ended.said
     assert re.search("could not .* The next launch like this one", ended.err), ended.said
-    again = project.launch("+x=0", "hydra.launcher.tracking.mode=relay", env=environ, patience_s=300)
+    again = project.launch("+x=0", "hydra.launcher.tracking.mode=relay", env=environ, patience_s=PATIENCE_S)
 
     assert again.code == 0, again.said
     assert again.sweep == sweep and "BOOTING" not in again.out
