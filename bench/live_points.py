@@ -31,7 +31,7 @@ from bench import page
 from bench.sightings import METRIC, Page, Sightings, StoreWatch, history, reloading
 from scripts.chromium import chromium
 from scripts.embedded_lab import Lab
-from scripts.mlflow_server import mlflow_server
+from scripts.mlflow_server import free_port, mlflow_server
 
 PROGRAM = f"""\
 import random
@@ -97,7 +97,7 @@ def sweep(directory: Path, store: str) -> Iterator[Lab]:
 @contextmanager
 def ui(lab: Lab) -> Iterator[tuple[str, str]]:
     """The server that `hydra-gce ui` starts, and the page that it opens."""
-    command = [sys.executable, "-m", "hydra_gce.cli", "ui", "--no-browser", "--port", "0"]
+    command = [sys.executable, "-m", "hydra_gce.cli", "ui", "--no-browser", "--port", str(free_port())]
     with subprocess.Popen(
         command,
         cwd=lab.directory,

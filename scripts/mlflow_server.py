@@ -17,12 +17,18 @@ from urllib.error import URLError
 _START_S = 120
 
 
+def free_port() -> int:
+    """One that nobody else looks for: MLflow's own, 5000, may be another server's by the time this one is up."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 @contextmanager
 def mlflow_server(store: str) -> Iterator[str]:
     """MLflow's server over ``store`` on a free port of this machine; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store]
     command += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
