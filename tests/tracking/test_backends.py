@@ -21,6 +21,8 @@ from tests.tracking.equality import records
 from tests.tracking.lab import STARTED, SWEEP, TRAINING, Scribe, relay_for, run_on_vm
 from tests.tracking.postgres import PASSWORD, Cluster, programs
 
+pytestmark = pytest.mark.timeout(600)  # a server's start and a training are part of the first test
+
 ADA = User("ada", "correct horse: battery/staple")
 
 
