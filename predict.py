@@ -45,7 +45,7 @@ def _predict(options: Namespace) -> int:
 
     sources = find_sources(options.images, options.into)
     model, description = load_model(options.model)
-    given = {name: getattr(options, name) for name in ("tile", "overlap", "average")}
+    given = {name: getattr(options, name) for name in ("tile", "overlap", "average", "shifts")}
     given = {name: value for name, value in given.items() if value is not None}
     if "tile" in given and "overlap" not in given:  # the training's may be too much for it
         given["overlap"] = min(description.inference.overlap, given["tile"] // 2)
@@ -112,6 +112,9 @@ def _parse(arguments: Sequence[str] | None) -> Namespace:
         "--average",
         choices=["none", "flips", "turns"],
         help="mean over mirrored (4) or turned and mirrored (8) images: slower, a little better",
+    )
+    parser.add_argument(
+        "--shifts", type=int, metavar="N", help="mean over N * N places of the image, each a pixel further"
     )
     parser.add_argument(
         "--tile", type=int, metavar="PIXELS", help="images larger than this are predicted in tiles"

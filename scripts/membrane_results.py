@@ -12,6 +12,7 @@ import argparse
 import statistics
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -54,14 +55,21 @@ class Run:
     minutes: float
     steps: list[int]
     losses: list[float]
-    plain: Result
-    averaged: Result
+    results: dict[str, Result]
+    """By the way in which the model looked at the slices, the last as `experiment=membrane` has it."""
 
 
-def score(output_dir: Path, average: str) -> Result:
+WAYS: dict[str, dict[str, Any]] = {
+    "as it is": {"average": "none", "shifts": 1},
+    "mean of 8 ways to lay it": {"average": "turns", "shifts": 1},
+    "of 8 ways in 4 places": {"average": "turns", "shifts": 2},
+}
+
+
+def score(output_dir: Path, way: dict[str, Any]) -> Result:
     """The exported model on the held-out slices; thresholds of V_rand and V_info as they suit the training slices."""
     trained = Predictor.load(str(output_dir))
-    inference = replace(trained.inference, average=average)
+    inference = replace(trained.inference, **way)
     predictor = Predictor.load(str(output_dir), inference)
     data = DataSettings(folder=str(page.ROOT / "data" / "membrane"), validation="", test=HELD_OUT)
     slices = read_dataset(data)
@@ -97,17 +105,15 @@ def read(output_dir: Path) -> Run:
         minutes=(run.info.end_time - run.info.start_time) / 60_000,
         steps=[metric.step for metric in history],
         losses=[metric.value for metric in history],
-        plain=score(output_dir, "none"),
-        averaged=score(output_dir, "turns"),
+        results={said: score(output_dir, way) for said, way in WAYS.items()},
     )
 
 
 def section(runs: list[Run]) -> str:
     """The table: a row for each seed and one for the median."""
-    kinds = [("as exported", "plain"), ("mean of 8 ways to lay it", "averaged")]
     rows = []
-    for how, kind in kinds:
-        results = [getattr(run, kind) for run in runs]
+    for how in WAYS:
+        results = [run.results[how] for run in runs]
         for run, result in zip(runs, results, strict=True):
             rows.append([f"seed {run.seed}, {how}", f"{run.minutes:.1f}", *_figures(result)])
         median = Result(*(statistics.median(getattr(r, name) for r in results) for name in _NAMES))

@@ -77,13 +77,15 @@ class Evaluator:
     Args:
         model: gives logits.
         settings: the training's; how it looks at images that are larger than a tile is in settings.inference.
-        average: as settings.inference.average; a training's own validations do without.
+        in_all_ways: by the averages that settings.inference names; a training's own validations do without.
     """
 
     def __init__(
-        self, model: keras.Model, examples: Examples, settings: Settings, average: str = "none"
+        self, model: keras.Model, examples: Examples, settings: Settings, in_all_ways: bool = False
     ) -> None:
-        network, inference = settings.model, replace(settings.inference, average=average)
+        network, inference = settings.model, settings.inference
+        if not in_all_ways:
+            inference = replace(inference, average="none", shifts=1)
         self._segmenter = Segmenter(
             model, inference, network.size_multiple, network.size_remainder, network.margin
         )

@@ -26,17 +26,18 @@ def finish(
     if settings.trainer.keep_best and last.best_score is not None and not checkpoints.restore_best(state):
         log.warning("The checkpoint of the best validation, after step %d, is gone.", last.best_step)
 
-    def scored(examples: Examples, average: str) -> Evaluation | None:
-        return Evaluator(state.averaged, examples, settings, average)()
+    def scored(examples: Examples, in_all_ways: bool) -> Evaluation | None:
+        return Evaluator(state.averaged, examples, settings, in_all_ways)()
 
-    average = settings.inference.average
-    validation, test = scored(dataset.validation, average), scored(dataset.test, average)
+    inference = settings.inference
+    validation, test = scored(dataset.validation, True), scored(dataset.test, True)
     metrics: dict[str, float] = {}
     if validation is not None:
         metrics |= {"best_val_miou": validation.scores.mean_iou, "best_step": state.notes.step}
     if test is not None:
         metrics |= test.metrics("test_")
-        if average != "none" and (plain := scored(dataset.test, "none")) is not None:
+        has_ways = inference.average != "none" or inference.shifts > 1
+        if has_ways and (plain := scored(dataset.test, False)) is not None:
             metrics |= plain.metrics("test_plain_")
     run.log(last.step, metrics, time.time())
     for name, evaluation in (("validation", validation), ("test", test)):

@@ -30,8 +30,9 @@ class Segmenter:
     grids of pixels fall on the same places as in the whole image: further from the border of a tile than the model
     looks, the result is that of the whole image, unless the model looks at all of it at once (group normalisation).
 
-    Memory: beside the image, the probabilities of the whole image, once, and what the model needs for one tile; it is
-    alone on the device. With `inference.average`, the ways to lay a tile are computed one after the other.
+    Memory: beside the image, the probabilities of the whole image, once (with `inference.shifts` twice), and what the
+    model needs for one tile; it is alone on the device. The ways to lay a tile (`inference.average`) and the places of
+    the image are computed one after the other.
 
     Args:
         model: gives logits, or, if its last layer is a softmax, probabilities.
@@ -61,6 +62,16 @@ class Segmenter:
         Args:
             image: float32 [height, width, channels] in [0, 1].
         """
+        places = [(down, right) for down in range(self._inference.shifts) for right in range(self._inference.shifts)]
+        total = self._whole(image)
+        for down, right in places[1:]:
+            beyond = np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="reflect")
+            total += self._whole(beyond)[down:, right:]
+        total /= np.float32(len(places))
+        return self._weighted(total)
+
+    def _whole(self, image: Floats) -> Floats:
+        """The probabilities of all tiles together, for one place of the image below the model's grid."""
         height, width, _ = image.shape
         rows, columns = self._cut(height), self._cut(width)
         result = np.zeros((height, width, self._classes), np.float32)
@@ -72,10 +83,11 @@ class Segmenter:
                 result[row.first : row.last, column.first : column.last] += (
                     probabilities * weights[..., np.newaxis]
                 )
-        return self._weighted(result)
+        return result
 
     def _cut(self, length: int) -> "list[Stretch]":
-        return cut(length, self._inference.tile, self._inference.overlap, *self._grid)
+        tile = self._inference.tile + self._inference.shifts - 1  # what fits, fits in each place
+        return cut(length, tile, self._inference.overlap, *self._grid)
 
     def _weighted(self, probabilities: Floats) -> Floats:
         """What the probabilities are where classes are as frequent as inference.class_weights says, in place."""

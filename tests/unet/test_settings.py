@@ -123,6 +123,7 @@ REFUSED: list[tuple[Callable[..., Any], dict[str, Any], str]] = [
     (InferenceSettings, {"tile": 8}, "inference.tile"),
     (InferenceSettings, {"overlap": 300}, "inference.overlap"),
     (InferenceSettings, {"average": "all"}, "inference.average"),
+    (InferenceSettings, {"shifts": 0}, "inference.shifts"),
     (InferenceSettings, {"class_weights": [1.0, 0.0]}, "inference.class_weights"),
 ]
 

@@ -17,6 +17,10 @@ class InferenceSettings:
     average: str = "none"
     """none; flips: mean of the image and its three mirror images; turns: of all eight ways to lay it."""
 
+    shifts: int = 1
+    """n: mean of n * n places of the image below the model's grid of pixels, 0 to n - 1 pixels further down and right.
+    A model with a stem or pooling sees a thin line in another way one pixel further; n = the stem is most of it."""
+
     class_weights: list[float] | None = None
     """How much the probability of each class counts; null = all the same. A thin class is found too seldom by a model
     whose every pixel counts alike: a weight above 1 finds more of it, at the same mean IoU or a better one."""
@@ -29,6 +33,7 @@ class InferenceSettings:
             self.overlap,
             f"from 0 to half of inference.tile={self.tile}",
         )
+        check_range("inference.shifts", self.shifts, 1, 16, " pixels")
         if self.class_weights is not None:
             check(
                 all(0 < weight < math.inf for weight in self.class_weights),

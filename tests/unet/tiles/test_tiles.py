@@ -182,6 +182,25 @@ def test_averages_are_over_all_ways_to_lay_an_image(average: str, turns: tuple[i
     assert np.abs(views[0] - np.mean(views, axis=0)).max() > 0.1
 
 
+def test_shifts_are_over_all_places_below_the_grid() -> None:
+    model, image = network(SMALL), noise(20, 32)
+    places = []
+    for down in (0, 1, 2):
+        for right in (0, 1, 2):
+            beyond = np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="reflect")
+            places.append(segmenter(model, SMALL)(beyond)[down:, right:])
+    shifted = segmenter(model, SMALL, tile=32, overlap=0, shifts=3)(image)
+    np.testing.assert_allclose(shifted, np.mean(places, axis=0), atol=1e-6)
+    assert np.abs(places[0] - shifted).max() > 1e-3
+
+
+def test_a_model_without_a_grid_is_not_changed_by_shifts_but_at_the_border() -> None:
+    model, image = left_weighted(), noise(24, 24)
+    plain = Segmenter(model, InferenceSettings(), 1, 0, 0)(image)
+    shifted = Segmenter(model, InferenceSettings(shifts=2), 1, 0, 0)(image)
+    np.testing.assert_allclose(shifted[2:, 2:], plain[2:, 2:], atol=1e-6)
+
+
 def test_a_model_that_looks_all_ways_alike_is_not_changed_by_averages() -> None:
     inputs = keras.Input((None, None, 1))
     logits = keras.layers.Conv2D(2, 3, padding="same", dtype="float32")
