@@ -42,7 +42,7 @@ sweep: $(VENV)/.run-installed ## set up .venv and run the main job: train.py on 
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python train.py -m hydra/launcher=gce lr=1e-3,1e-4
 
 test: $(VENV)/.dev-installed ## set up .venv and run the tests, less the slow ones
-	$(VENV)/bin/python -m pytest -m "not slow and not chaos"
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not chaos"
 
 test-slow: $(VENV)/.dev-installed ## run the tests that are too long for continuous integration
 	$(VENV)/bin/python -m pytest -m slow

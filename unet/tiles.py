@@ -62,7 +62,9 @@ class Segmenter:
         Args:
             image: float32 [height, width, channels] in [0, 1].
         """
-        places = [(down, right) for down in range(self._inference.shifts) for right in range(self._inference.shifts)]
+        places = [
+            (down, right) for down in range(self._inference.shifts) for right in range(self._inference.shifts)
+        ]
         total = self._whole(image)
         for down, right in places[1:]:
             beyond = np.pad(image, ((down, 0), (right, 0), (0, 0)), mode="reflect")

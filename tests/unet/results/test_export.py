@@ -142,7 +142,13 @@ def test_the_description_has_what_a_stranger_needs(kept: Kept) -> None:
     assert content["mask_values"] == [0, 255]
     assert (content["channels"], content["white"]) == (1, 255)
     assert (content["size_multiple"], content["size_remainder"], content["margin"]) == (2, 0, 0)
-    assert content["inference"] == {"tile": 64, "overlap": 8, "average": "none", "shifts": 1, "class_weights": None}
+    assert content["inference"] == {
+        "tile": 64,
+        "overlap": 8,
+        "average": "none",
+        "shifts": 1,
+        "class_weights": None,
+    }
 
 
 def test_only_what_keras_has_built_in_is_in_the_model(kept: Kept) -> None:
