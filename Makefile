@@ -9,6 +9,7 @@ UPGRADE ?=
 VENV := .venv
 NEXT := .venv-hydra-next
 HYDRA_NEXT := hydra-core==1.4.0rc3
+MLFLOW_2 := .venv-mlflow-2
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -33,7 +34,7 @@ UV_SYSTEM_CERTS ?= true
 export UV_SYSTEM_CERTS
 endif
 
-.PHONY: help sweep test test-slow chaos test-hydra-next lint format bench bench-train docs lock clean
+.PHONY: help sweep test test-slow chaos test-hydra-next test-mlflow-2 lint format bench bench-train docs lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -52,6 +53,9 @@ chaos: $(VENV)/.dev-installed ## run a sweep of 40 jobs on ten bad days of the e
 
 test-hydra-next: $(NEXT)/.installed ## run Hydra's own launcher suites with the coming Hydra, in an environment of its own
 	$(NEXT)/bin/python -m pytest -m "not slow" tests/hydra_suites
+
+test-mlflow-2: $(MLFLOW_2)/.installed ## run the tests of MLflow's records with MLflow 2, in an environment of its own
+	$(MLFLOW_2)/bin/python -m pytest -m "not slow" tests/tracking
 
 lint: $(VENV)/.dev-installed ## ruff, mypy --strict
 	$(VENV)/bin/python -m ruff check
@@ -84,9 +88,12 @@ lock: ## resolve the dependencies of setup.cfg into the requirements*.lock files
 	test -e requirements-hydra-next.lock || cp requirements-dev.lock requirements-hydra-next.lock
 	echo '$(HYDRA_NEXT)' | $(LOCK) setup.cfg - --extra train --extra pets --extra dev --prerelease if-necessary-or-explicit \
 		--output-file requirements-hydra-next.lock
+	test -e requirements-mlflow-2.lock || cp requirements-dev.lock requirements-mlflow-2.lock
+	printf '%s\n' 'mlflow<3' 'sqlalchemy<2.1' pytest pytest-timeout hypothesis scikit-learn | \
+		$(LOCK) setup.cfg - --output-file requirements-mlflow-2.lock
 
 clean: ## remove what make and the tools have made; results of sweeps stay
-	rm -rf $(VENV) $(NEXT) .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(NEXT) $(MLFLOW_2) .uv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/pyvenv.cfg:
@@ -94,6 +101,9 @@ $(VENV)/pyvenv.cfg:
 
 $(NEXT)/pyvenv.cfg:
 	$(UV) venv --quiet --allow-existing --python-preference system --python '$(PYTHON_VERSION)' $(NEXT)
+
+$(MLFLOW_2)/pyvenv.cfg:
+	$(UV) venv --quiet --allow-existing --python-preference system --python '$(PYTHON_VERSION)' $(MLFLOW_2)
 
 # requirements-dev.lock holds all of requirements.lock in the same versions: sweep and test share an environment.
 $(VENV)/.run-installed: requirements.lock setup.cfg pyproject.toml | $(VENV)/pyvenv.cfg
@@ -109,4 +119,10 @@ $(VENV)/.dev-installed: requirements-dev.lock setup.cfg pyproject.toml | $(VENV)
 $(NEXT)/.installed: requirements-hydra-next.lock setup.cfg pyproject.toml | $(NEXT)/pyvenv.cfg
 	$(UV) pip install --python $(NEXT)/bin/python --requirements requirements-hydra-next.lock
 	$(UV) pip install --python $(NEXT)/bin/python --quiet $(PACKAGE)
+	@touch $@
+
+# tests/tracking/test_versions.py makes this one, too.
+$(MLFLOW_2)/.installed: requirements-mlflow-2.lock setup.cfg pyproject.toml | $(MLFLOW_2)/pyvenv.cfg
+	$(UV) pip install --python $(MLFLOW_2)/bin/python --requirements requirements-mlflow-2.lock
+	$(UV) pip install --python $(MLFLOW_2)/bin/python --quiet $(PACKAGE)
 	@touch $@

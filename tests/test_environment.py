@@ -86,6 +86,19 @@ def test_mlflow_comes_only_with_tracking(root: Path) -> None:
     assert "mlflow==3.17.2" in packages(resolved(root, tracking=True))
 
 
+def test_mlflow_2_comes_with_an_sqlalchemy_that_it_imports(root: Path, index: Path) -> None:
+    tiny_wheel(index, "mlflow", "2.22.5", "sqlalchemy<3,>=1.4.0")
+    for version in ("2.0.58", "2.1.9"):
+        tiny_wheel(index, "sqlalchemy", version)
+    (root / "requirements.txt").write_text("mlflow<3\n")
+    assert {"mlflow==2.22.5", "sqlalchemy==2.0.58"} < set(packages(resolved(root, tracking=True)))
+    assert "sqlalchemy==2.1.9" in packages(resolved(root, tracking=False))
+
+    (root / "requirements.txt").write_text("mlflow<3\nsqlalchemy>=2.1\n")
+    with pytest.raises(EnvironmentUnsolvable, match=r"sqlalchemy<2\.1"):
+        resolved(root, tracking=True)
+
+
 @pytest.mark.parametrize(
     ("files", "source"),
     [

@@ -20,12 +20,13 @@ from packaging.version import Version
 from hydra_gce.agent import get_uv
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = (
+WITH_TENSORFLOW = (
     "requirements.lock",
     "requirements-gpu.lock",
     "requirements-dev.lock",
     "requirements-hydra-next.lock",
 )
+LOCKS = (*WITH_TENSORFLOW, "requirements-mlflow-2.lock")
 GOOGLE = {
     "google.cloud.compute_v1.": "google-cloud-compute",
     "google.cloud.storage.": "google-cloud-storage",
@@ -125,6 +126,7 @@ def test_what_is_imported_is_declared(sources: list[str], extras: list[str]) -> 
         ("requirements-gpu.lock", ["train-gpu"]),
         ("requirements-dev.lock", ["train", "pets", "dev", "bench"]),
         ("requirements-hydra-next.lock", ["train", "pets", "dev"]),
+        ("requirements-mlflow-2.lock", []),
     ],
 )
 def test_each_lock_holds_what_setup_cfg_asks_for(lock: str, extras: list[str], python: str) -> None:
@@ -145,10 +147,11 @@ def test_one_build_of_tensorflow_is_installed_and_all_locks_mean_the_same_versio
         lock: {
             name: v for name, v in versions(lock, python).items() if name in {"tensorflow", "tensorflow-cpu"}
         }
-        for lock in LOCKS
+        for lock in WITH_TENSORFLOW
     }
     assert {lock: list(found) for lock, found in builds.items()} == {
-        lock: ["tensorflow" if lock == "requirements-gpu.lock" else "tensorflow-cpu"] for lock in LOCKS
+        lock: ["tensorflow" if lock == "requirements-gpu.lock" else "tensorflow-cpu"]
+        for lock in WITH_TENSORFLOW
     }
     assert len({version for found in builds.values() for version in found.values()}) == 1
 

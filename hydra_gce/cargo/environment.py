@@ -21,8 +21,10 @@ LAUNCHER = "hydra-gce-launcher"
 PICKLED = ("hydra-core", "omegaconf", "cloudpickle")
 """What a task travels as: both sides must have the same version."""
 TALKED_TO = {"google-cloud-storage": ">=3.0"}
-TRACKED_WITH = {"mlflow": ">=3.5"}
+TRACKED_WITH = {"mlflow": ">=2.22"}
 """What the agent works with: the laptop's version where the project allows it."""
+MLFLOW_2_NEEDS = "sqlalchemy<2.1"
+"""And does not say so: it imports FallbackAsyncAdaptedQueuePool, which SQLAlchemy 2.1 has not."""
 
 _SOURCES = ("requirements.lock", "uv.lock", "requirements.txt", "pyproject.toml", "setup.cfg", "setup.py")
 _WITH_EXTRAS = ("uv.lock", "pyproject.toml", "setup.cfg", "setup.py")
@@ -90,6 +92,8 @@ def resolve(
     asked = _asked(source, extras)
     needs = _needs(asked, here, source, tracking)
     text = _pinned(root, source, asked, needs, minor, extras, here, cache_dir)
+    if tracking and parse(text, root).pins().get("mlflow", "").startswith("2."):
+        text = _pinned(root, source, asked, [*needs, MLFLOW_2_NEEDS], minor, extras, here, cache_dir)
     environment = Environment(minor, text, list(apt), list(setup))
     name = (
         source.relative_to(root).as_posix()
