@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import os
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
 import webbrowser
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from urllib.error import URLError
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from hydra_gce.home import SweepRecord
 
 _WAIT_S = 120.0
+_END_S = 5.0
 _PORT = 5000
 
 
@@ -53,15 +57,28 @@ def run(options: argparse.Namespace) -> int:
     port = options.port or _free_port()
     server = f"http://127.0.0.1:{port}"
     environment = links.server_environment(record.tracking_uri)
-    process = subprocess.Popen(links.server_command(port), env=environment, stdout=subprocess.DEVNULL)
+    # A session of its own, to end all of its processes: MLflow 2 itself would leave those behind that do its work.
+    process = subprocess.Popen(
+        links.server_command(port), env=environment, stdout=subprocess.DEVNULL, start_new_session=True
+    )
+    for end in (signal.SIGHUP, signal.SIGTERM):  # a terminal that is closed says so to our session only
+        signal.signal(end, signal.default_int_handler)
     try:
         _wait_for(server, process)
         _show(_page(record, server, runs, experiments), options)
         print("Ctrl-C ends the server.", flush=True)
         return process.wait()
     finally:
-        process.terminate()
-        process.wait()
+        _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """A server that still waits for a browser's open connection is not waited for."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_END_S)
 
 
 def _page(record: SweepRecord, server: str, runs: Sequence[str], experiments: Sequence[str]) -> str:
