@@ -32,15 +32,21 @@ class MLflowServer:
     """``mlflow server``, for as long as the context lasts. It keeps its address when it is started again.
 
     Everything of it lies in ``directory``. ``store`` is its database, SQLite there if None; ``user`` is the one whom
-    it lets in (MLflow's basic authentication), anybody if None.
+    it lets in (MLflow's basic authentication), anybody if None. ``python`` has the MLflow that serves.
     """
 
     def __init__(
-        self, directory: Path, host: str = "127.0.0.1", store: str | None = None, user: User | None = None
+        self,
+        directory: Path,
+        host: str = "127.0.0.1",
+        store: str | None = None,
+        user: User | None = None,
+        python: str = sys.executable,
     ) -> None:
         self.directory = directory
         self.user = user
         self._host = host
+        self._python = python
         self._store = store or f"sqlite:///{directory / 'server.db'}"
         self._admin = User(_ADMIN, secrets.token_urlsafe(16))
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,12 +88,12 @@ class MLflowServer:
 
         :raises RuntimeError: it ended instead, or does not answer; with the end of its log.
         """
-        command = [sys.executable, "-m", "mlflow", "server", "--host", self._host, "--port", str(self.port)]
+        command = [self._python, "-m", "mlflow", "server", "--host", self._host, "--port", str(self.port)]
         command += ["--workers", "1", "--artifacts-destination", str(self.directory / "files")]
-        command += ["--allowed-hosts", f"{self._host}:{self.port}"]
         environment = {
             **os.environ,
             "MLFLOW_BACKEND_STORE_URI": self._store,
+            "MLFLOW_SERVER_ALLOWED_HOSTS": f"{self._host}:{self.port}",  # as an option, MLflow 2 has it not
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # four processes more, for what nobody here asks
         }
         for name in [name for name in environment if name.startswith("MLFLOW_TRACKING_")]:

@@ -28,9 +28,15 @@ def server_of(uri: str) -> str:
 
 
 def server_command(port: int) -> list[str]:
-    """What serves a store of this machine, which ``server_environment`` names, with pages that follow a sweep."""
+    """What serves a store of this machine, which ``server_environment`` names, with pages that follow a sweep.
+
+    Where MLflow's server is none that they can stand in front of, its pages are as they are.
+    """
+    from hydra_gce.tracking import versions
+
+    pages = ["--app-name", LIVE_PAGES] if versions.SERVER_HAS_ASGI_APP else []
     return [
-        *(sys.executable, "-m", "mlflow", "server", "--app-name", LIVE_PAGES),
+        *(sys.executable, "-m", "mlflow", "server", *pages),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
     ]
 

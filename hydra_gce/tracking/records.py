@@ -8,6 +8,8 @@ from typing import Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric
 
+from hydra_gce.tracking import versions
+
 Translate = Callable[[str], str]
 
 
@@ -38,9 +40,9 @@ def metric_to_json(metric: Any) -> list[Any]:
 def metric_from_json(row: list[Any], translate: Translate) -> Metric:
     key, value, timestamp, step, *more = row
     if not more:
-        return Metric(key, float(value), timestamp, step)
+        return versions.metric(key, float(value), timestamp, step)
     model, dataset_name, dataset_digest = more
-    return Metric(
+    return versions.metric(
         key,
         float(value),
         timestamp,

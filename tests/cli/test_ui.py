@@ -11,6 +11,7 @@ import urllib.request
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 from urllib.parse import parse_qs
 
 import mlflow
@@ -19,6 +20,7 @@ from mlflow import MlflowClient
 
 from hydra_gce.cli import main
 from hydra_gce.home import SweepRecord
+from hydra_gce.tracking import links, versions
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,12 +100,23 @@ def test_a_store_on_this_machine_is_served_until_ctrl_c(tmp_path: Path) -> None:
         changed_since = urllib.request.Request(server, headers={"If-Modified-Since": formatdate(usegmt=True)})
         with urllib.request.urlopen(changed_since, timeout=60) as answer:
             html = answer.read()
-        assert html.index(b"setInterval") < html.index(
-            b'src="static-files'
-        )  # before any of MLflow's own scripts
+        if versions.SERVER_HAS_ASGI_APP:
+            assert html.index(b"setInterval") < html.index(
+                b'src="static-files'
+            )  # before any of MLflow's own scripts
         with urllib.request.urlopen(f"{server}/version", timeout=60) as answer:
             assert answer.read().decode() == mlflow.__version__
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
+        with pytest.raises(URLError):  # none of its processes serves any more
+            urllib.request.urlopen(server, timeout=60)
     finally:
         process.kill()
+
+
+@pytest.mark.parametrize("has_it", [True, False])
+def test_where_mlflows_server_is_no_asgi_app_its_pages_are_served_as_they_are(
+    has_it: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(versions, "SERVER_HAS_ASGI_APP", has_it)
+    assert ("--app-name" in links.server_command(5000)) == has_it

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from bench.mlflow_server import MLflowServer
 from hydra_gce.bucket import Bucket
 from tests.tracking.equality import records
-from tests.tracking.lab import TRAINING, Scribe, run_program
+from tests.tracking.lab import TRAINING, Scribe, root_run, run_program
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -60,11 +60,7 @@ def plain(empty_store: Path, tmp_path: Path) -> dict[str, Any]:
     uri = f"sqlite:///{directory / 'mlflow.db'}"
     run_program(TRAINING, {"MLFLOW_TRACKING_URI": uri, "MLFLOW_EXPERIMENT_NAME": "membrane"}, directory)
     client = MlflowClient(uri)
-    experiment = client.get_experiment_by_name("membrane")
-    assert experiment
-    runs = client.search_runs([experiment.experiment_id])
-    (root,) = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
-    return records(client, root.info.run_id)
+    return records(client, root_run(client, "membrane"))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra_gce.agent.courier import Tree
 from hydra_gce.bucket import Bucket, SweepNames
@@ -19,6 +19,9 @@ from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.relay.lease import Lease
 from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.relay.runs import TrackedSweep
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 ROOT = Path(__file__).parents[2]
 TRAINING = Path(__file__).with_name("program.py")
@@ -132,10 +135,16 @@ def program_environment() -> dict[str, str]:
     return own | {"PYTHONPATH": str(ROOT), "MLFLOW_DISABLE_TELEMETRY": "true", "GIT_PYTHON_REFRESH": "quiet"}
 
 
-def run_program(script: Path, environment: dict[str, str], cwd: Path, arguments: Sequence[str] = ()) -> str:
+def run_program(
+    script: Path,
+    environment: dict[str, str],
+    cwd: Path,
+    arguments: Sequence[str] = (),
+    python: str = sys.executable,
+) -> str:
     """Runs a program with nothing of ours in its environment but ``environment``; gives what it said on stderr."""
     result = subprocess.run(
-        [sys.executable, str(script), *arguments],
+        [python, str(script), *arguments],
         env=program_environment() | environment,
         cwd=cwd,
         capture_output=True,
@@ -147,10 +156,23 @@ def run_program(script: Path, environment: dict[str, str], cwd: Path, arguments:
     return result.stderr
 
 
-def run_on_vm(script: Path, bucket: Bucket, directory: Path, num: int, attempt: int) -> Machine:
+def run_on_vm(
+    script: Path, bucket: Bucket, directory: Path, num: int, attempt: int, python: str = sys.executable
+) -> Machine:
     directory.mkdir(parents=True, exist_ok=True)
-    run_program(script, variables(directory, SWEEP, num, attempt, "membrane"), script.parent)
+    run_program(script, variables(directory, SWEEP, num, attempt, "membrane"), directory, python=python)
     return Machine(bucket, directory, num, attempt)
+
+
+def root_run(client: MlflowClient, experiment: str) -> str:
+    """The id of the only run of an experiment that is nested in no other."""
+    found = client.get_experiment_by_name(experiment)
+    assert found is not None
+    (root,) = [
+        run for run in client.search_runs([found.experiment_id]) if "mlflow.parentRunId" not in run.data.tags
+    ]
+    run_id: str = root.info.run_id
+    return run_id
 
 
 def tracked_sweep(name: str = SWEEP, experiment: str | None = None, jobs: int = 0) -> TrackedSweep:

@@ -53,7 +53,8 @@ def main() -> None:
             np.arange(4.0), source="https://example.com/slices.zip", name="slices"
         )
         mlflow.log_input(slices, context="training")
-        mlflow.pyfunc.log_model(name="model", python_model=Threshold(), pip_requirements=["mlflow"])
+        name = {"name" if hasattr(client, "create_logged_model") else "artifact_path": "model"}
+        mlflow.pyfunc.log_model(**name, python_model=Threshold(), pip_requirements=["mlflow"])
         assert client.get_run(run_id).data.params["lr"] == "0.001"
         assert len(client.get_metric_history(run_id, "loss")) == 50
         assert len(mlflow.search_runs(output_format="list")) == 3

@@ -75,7 +75,7 @@ def content(client: MlflowClient, run: Any) -> dict[str, Any]:
         "artifacts": sorted(_EVENTS.sub("events", name) for name in _names(client, run.info.run_id)),
         "models": sorted(
             client.get_logged_model(output.model_id).name
-            for output in getattr(run.outputs, "model_outputs", [])
+            for output in getattr(getattr(run, "outputs", None), "model_outputs", [])  # since MLflow 3
         ),
     }
 

@@ -10,6 +10,7 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 from mlflow import MlflowClient
+from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
@@ -141,17 +142,14 @@ def test_a_store_that_did_not_keep_what_it_was_given_is_asked_again(
     relay = relay_for(bucket, store, experiment="membrane")
     run_id = vm.run()
     vm.put_artifact(run_id, "a.txt", b"whole")
-    log_artifact = MlflowClient.log_artifact
+    log_artifact: Any = LocalArtifactRepository.log_artifact
 
-    def full_disk(self: MlflowClient, run: str, local: str, below: str | None = None) -> None:
-        log_artifact(self, run, local, below)
-        there = Path(
-            self.get_run(run).info.artifact_uri.removeprefix("file://"), below or "", Path(local).name
-        )
-        there.write_bytes(b"who")
+    def full_disk(self: LocalArtifactRepository, local: str, below: str | None = None) -> None:
+        log_artifact(self, local, below)
+        Path(self.artifact_dir, below or "", Path(local).name).write_bytes(b"who")
 
     with monkeypatch.context() as patched:
-        patched.setattr(MlflowClient, "log_artifact", full_disk)
+        patched.setattr(LocalArtifactRepository, "log_artifact", full_disk)
         relay.tick({0: vm.upload()})
         assert "is not what was written there" in relay.trouble
     relay.tick({0: vm.status(JobState.RUNNING)})

@@ -81,6 +81,7 @@ def test_the_vm_brings_what_it_can_and_the_launcher_the_rest(
     assert losses(server, sweep) == [(0, 1.0), (1, 0.5), (2, 0.25)]
     run = MlflowClient(server).get_run(str(launcher.run_id(0)))
     assert run.info.status == "FINISHED" and run.data.tags["hydra_gce.cost_usd"] == "1"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)  # where MLflow 2 looks for any server's artifacts
     assert [info.path for info in MlflowClient(server).list_artifacts(run.info.run_id)] == ["a.txt"]
 
 

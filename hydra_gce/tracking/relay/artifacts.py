@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from hydra_gce.bucket import REMOVED, Bucket, Entry, SweepNames, checksum
 from hydra_gce.errors import ObjectMissing
 from hydra_gce.tracking.relay.destination import Destination, Refused, Unknown, is_directory
+from hydra_gce.tracking.relay.models import describe_as_file_of_run, note_in_history
 
 _MODELS = "models"
 _MODEL_FILE = "MLmodel"
@@ -73,6 +74,8 @@ class ArtifactLane:
 
     def _bring(self, entry: Entry, path: PurePosixPath) -> None:
         place = self._places.of(path)
+        if place is None:
+            return
         if place.in_cloud_storage and path.name != _MODEL_FILE:
             target = f"{place.uri}/{place.below}/{path.name}" if place.below else f"{place.uri}/{path.name}"
             self._to.call(f"take the artifact {path}", lambda: self._bucket.copy(entry, target))
@@ -81,9 +84,17 @@ class ArtifactLane:
             local = Path(directory) / path.name
             self._bucket.download(entry.name, local, entry.generation)
             if path.name == _MODEL_FILE:
-                _with_our_ids(local, self._to)
+                self._describe(local, place)
             self._to.call(f"take the artifact {path}", partial(place.put, str(local)))
             place.verify(local)
+
+    def _describe(self, local: Path, place: _Place) -> None:
+        """A model's description names its run and itself: by the ids that they have in the store."""
+        text = local.read_text(encoding="utf-8")
+        local.write_text(self._to.translate(text), encoding="utf-8")
+        run = place.model_of
+        if run and (model := describe_as_file_of_run(local, run, place.below)):
+            self._to.call("take tags", partial(note_in_history, self._to, run, model))
 
     def _take_away(self, path: PurePosixPath, is_there: bool) -> None:
         """The program has removed the file."""
@@ -93,8 +104,11 @@ class ArtifactLane:
             place = self._places.of(path)
         except Unknown:
             return  # a model that is gone as a whole
+        if place is None:
+            return
+        uri = place.uri
         below = f"{place.below}/{path.name}" if place.below else path.name
-        self._to.call(f"delete the artifact {path}", lambda: self._to.delete_artifacts(place.uri, below))
+        self._to.call(f"delete the artifact {path}", lambda: self._to.delete_artifacts(uri, below))
 
     def _read_record(self) -> dict[str, int]:
         if self._done is None:
@@ -112,11 +126,15 @@ class ArtifactLane:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a file goes: ``below`` its run's or model's artifacts, which lie at ``uri``."""
+    """Where a file goes: ``below`` its run's or model's artifacts, which lie at ``uri``.
+
+    ``model_of`` is set where it lies at the top of a model that is a folder of a run: that run.
+    """
 
     uri: str
     below: str
     put: Callable[[str], None]
+    model_of: str = ""
 
     @property
     def in_cloud_storage(self) -> bool:
@@ -143,18 +161,32 @@ class _Places:
         self._to = to
         self._uris: dict[str, str] = {}
 
-    def of(self, path: PurePosixPath) -> _Place:
-        """:raises Unknown: its run or model is."""
-        client, parts = self._to.client, path.parts
-        if parts[0] == _MODELS and len(parts) > 2:
-            model = self._to.model_id(parts[1])
-            below = "/".join(parts[2:-1])
-            uri = self._uri(model, lambda: client.get_logged_model(model).artifact_location)
-            return _Place(uri, below, lambda local: client.log_model_artifact(model, local, below or None))
-        run = self._to.run_id(parts[0])
-        below = "/".join(parts[1:-1])
-        uri = self._uri(run, lambda: client.get_run(run).info.artifact_uri)
-        return _Place(uri, below, lambda local: client.log_artifact(run, local, below or None))
+    def of(self, path: PurePosixPath) -> _Place | None:
+        """None for a file of a model that another one has replaced.
+
+        :raises Unknown: its run or model is.
+        """
+        parts = path.parts
+        if parts[0] != _MODELS or len(parts) < 3:
+            return self._of_run(self._to.run_id(parts[0]), parts[1:-1])
+        if self._to.has_models:
+            return self._of_model(self._to.model_id(parts[1]), parts[2:-1])
+        folder = self._to.folder_of(parts[1])
+        if folder is None:
+            return None
+        place = self._of_run(folder.run_id, (folder.folder, *parts[2:-1]))
+        return replace(place, model_of=folder.run_id) if len(parts) == 3 else place
+
+    def _of_run(self, run: str, folders: Sequence[str]) -> _Place:
+        below = "/".join(folders)
+        artifacts = self._to.call("say where artifacts go", lambda: self._to.artifacts(run))
+        uri = artifacts.artifact_uri.rstrip("/")
+        return _Place(uri, below, lambda local: artifacts.log_artifact(local, below or None))
+
+    def _of_model(self, model: str, folders: Sequence[str]) -> _Place:
+        client, below = self._to.client, "/".join(folders)
+        uri = self._uri(model, lambda: client.get_logged_model(model).artifact_location)
+        return _Place(uri, below, lambda local: client.log_model_artifact(model, local, below or None))
 
     def _uri(self, owner: str, ask: Callable[[], str]) -> str:
         if owner not in self._uris:
@@ -164,9 +196,3 @@ class _Places:
 
 def _is_of(path: PurePosixPath, models: set[str]) -> bool:
     return path.parts[0] == _MODELS and len(path.parts) > 2 and path.parts[1] in models
-
-
-def _with_our_ids(local: Path, destination: Destination) -> None:
-    """A model's description names its run and itself: by the ids that they have in the store."""
-    text = local.read_text(encoding="utf-8")
-    local.write_text(destination.translate(text), encoding="utf-8")

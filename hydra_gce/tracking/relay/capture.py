@@ -47,8 +47,8 @@ def record(
     for path in sorted(captured.output_dir.rglob("*")):
         if path.is_file() and not path.is_symlink():
             below = (Path(_OUTPUT) / path.relative_to(captured.output_dir)).parent.as_posix()
-            give(f"artifact {below}/{path.name}", partial(client.log_artifact, run_id, str(path), below))
-    give(f"artifact {_LOG}", lambda: client.log_text(run_id, captured.log(), _LOG))
+            give(f"artifact {below}/{path.name}", partial(to.log_artifact, run_id, str(path), below))
+    give(f"artifact {_LOG}", lambda: to.log_text(run_id, captured.log(), _LOG))
 
 
 def flattened(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import getpass
 import os
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,10 +21,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hydra_gce.errors import HydraGCEError
 from hydra_gce.tracking.relay.database import is_database_server, reach
+from hydra_gce.tracking.relay.model_folders import ModelFolder, ModelFolders
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+    from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 SWEEP_TAG = "hydra_gce.sweep"
 JOB_TAG = "hydra_gce.job"
@@ -37,9 +40,9 @@ TWICE_TAG = "hydra_gce.steps_logged_twice"  # at so many steps stand the values 
 PARENT_TAG = "mlflow.parentRunId"
 ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
 
-_VM_ID = re.compile(r"m-[0-9a-f]{32}|[0-9a-f]{32}")
+_VM_ID = re.compile(r"(models:/)?(m-[0-9a-f]{32}|[0-9a-f]{32})")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters at least: C:/mlruns is a path
-_LONGEST_TAG = 5000
+LONGEST_TAG = 5000
 _PAGE = 1000
 _MOST_TAGS = 100
 _Answer = TypeVar("_Answer")
@@ -133,6 +136,7 @@ class Destination:
     def __init__(self, uri: str | None, sweep: str, may_write: Callable[[], bool] = lambda: True) -> None:
         import mlflow
 
+        from hydra_gce.tracking import versions
         from hydra_gce.tracking.vm.database import quiet_migrations
 
         self._may_write = may_write
@@ -145,6 +149,8 @@ class Destination:
         self.models: dict[str, str] = {}
         self.deleted_models: set[str] = set()
         """By the ids that programs know: their files are wanted by nobody."""
+        self.folders = ModelFolders()
+        self._artifacts: dict[str, ArtifactRepository] = {}
         self._open = False
         if is_database_server(self.uri):
             self.call("be opened", lambda: reach(self.uri))
@@ -152,6 +158,7 @@ class Destination:
             self.client: MlflowClient = self.call(
                 "be opened", lambda: mlflow.MlflowClient(tracking_uri=self.uri)
             )
+        self.has_models = self.call("be opened", lambda: versions.has_models(self.client))
         self._open = True
         self._read_back()
 
@@ -225,15 +232,12 @@ class Destination:
     # Runs
 
     def end_run(self, run_id: str, status: str, end_time: int) -> None:
-        """Without the line that MLflow prints for a server's runs: it would run through the table of the sweep."""
-        from mlflow.environment_variables import MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT as QUIET
+        """Not by the client: for a server's runs that prints a line, which would run through the table of the sweep."""
+        from mlflow.entities import RunStatus
+        from mlflow.tracking._tracking_service.utils import _get_store
 
-        before = QUIET.get_raw()
-        QUIET.set(True)
-        try:
-            self.call("end a run", lambda: self.client.set_terminated(run_id, status, end_time))
-        finally:
-            QUIET.unset() if before is None else QUIET.set(before)
+        ended = RunStatus.from_string(status)
+        self.call("end a run", lambda: _get_store(self.uri).update_run_info(run_id, ended, end_time, None))
 
     def _pages(self, what: str, fetch: Callable[[str | None], Any]) -> Iterator[Any]:
         token: str | None = None
@@ -261,7 +265,7 @@ class Destination:
             if run.data.tags.get(ROLE_TAG) != DISCARDED:
                 self.learn(run)
         places = sorted({run.experiment_id for run in self.runs.values()})
-        if places and hasattr(self.client, "search_logged_models"):  # MLflow 3
+        if places and self.has_models:
             for model in self._pages(
                 "search models",
                 lambda token: self.client.search_logged_models(places, ours, page_token=token),
@@ -288,13 +292,14 @@ class Destination:
             started=run.info.start_time,
         )
         self.runs[known.vm_id] = known
+        self.folders.learn(known.run_id, tags)
         return known
 
     def create_run(
         self, experiment_id: str, start_time: int, tags: dict[str, str], name: str | None
     ) -> KnownRun:
         """``tags`` hold ``RUN_TAG`` and the like: written with the run, no crash can part them from it."""
-        fitting = {key: value[:_LONGEST_TAG] for key, value in tags.items()}
+        fitting = {key: value[:LONGEST_TAG] for key, value in tags.items()}
         return self.learn(
             self.call(
                 "create a run", lambda: self.client.create_run(experiment_id, start_time, fitting, name)
@@ -329,7 +334,7 @@ class Destination:
         """Values that are too long are cut: these are tags of ours, or were taken by MLflow on the VM."""
         from mlflow.entities import RunTag
 
-        batch = [RunTag(key, value[:_LONGEST_TAG]) for key, value in tags.items() if value]
+        batch = [RunTag(key, value[:LONGEST_TAG]) for key, value in tags.items() if value]
         for start in range(0, len(batch), _MOST_TAGS):
             some = batch[start : start + _MOST_TAGS]
             self.call("take tags", partial(self.client.log_batch, run_id, tags=some))
@@ -346,6 +351,15 @@ class Destination:
             raise Unknown("the record that made its model is missing")
         return self.models[vm_model]
 
+    def folder_of(self, vm_model: str) -> ModelFolder | None:
+        """In a store without models: where its files go; None where a later model's go there.
+
+        :raises Unknown: no model is known by that id.
+        """
+        if vm_model not in self.folders:
+            raise Unknown("the record that made its model is missing")
+        return self.folders[vm_model] if self.folders.has_its_own(vm_model) else None
+
     def of_job(self, num: int) -> list[KnownRun]:
         return [run for run in list(self.runs.values()) if run.job == num]
 
@@ -357,23 +371,6 @@ class Destination:
     @property
     def parent(self) -> KnownRun | None:
         return next((run for run in list(self.runs.values()) if run.role == "sweep"), None)
-
-    def delete_artifacts(self, location: str, path: str | None = None) -> None:
-        """What lies at ``path`` below ``location``, a file or a folder, or all of it. What is gone is no error.
-
-        :raises Refused: it stays there.
-        """
-        import requests
-        from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-        try:
-            get_artifact_repository(location, tracking_uri=self.uri).delete_artifacts(path)
-        except FileNotFoundError:
-            return
-        except (requests.ConnectionError, requests.Timeout):
-            raise
-        except Exception as error:  # each kind of store has its own; what stays costs room, and nothing else
-            raise Refused(f"files in {without_password(location)} could not be deleted: {error}") from error
 
     # Experiments
 
@@ -406,16 +403,60 @@ class Destination:
     def forget_experiment(self, name: str) -> None:
         self._experiments.pop(name, None)
 
+    # Artifacts
+
+    def artifacts(self, run_id: str) -> ArtifactRepository:
+        """Of a run: where files are put, listed and fetched."""
+        from hydra_gce.tracking import versions
+
+        if run_id not in self._artifacts:
+            uri = self.client.get_run(run_id).info.artifact_uri
+            self._artifacts[run_id] = versions.artifacts_at(uri, self.uri)
+        return self._artifacts[run_id]
+
+    def log_artifact(self, run_id: str, local: str, below: str | None = None) -> None:
+        self.artifacts(run_id).log_artifact(local, below)
+
+    def log_text(self, run_id: str, text: str, path: str) -> None:
+        with tempfile.TemporaryDirectory(prefix="hydra-gce-text-") as directory:
+            local = Path(directory, path.rpartition("/")[2])
+            local.write_text(text, encoding="utf-8")
+            self.log_artifact(run_id, str(local), path.rpartition("/")[0] or None)
+
+    def delete_artifacts(self, location: str, path: str | None = None) -> None:
+        """What lies at ``path`` below ``location``, a file or a folder, or all of it. What is gone is no error.
+
+        :raises Refused: it stays there.
+        """
+        import requests
+
+        from hydra_gce.tracking import versions
+
+        try:
+            versions.artifacts_at(location, self.uri).delete_artifacts(path)
+        except FileNotFoundError:
+            return
+        except (requests.ConnectionError, requests.Timeout):
+            raise
+        except Exception as error:  # each kind of store has its own; what stays costs room, and nothing else
+            raise Refused(f"files in {without_password(location)} could not be deleted: {error}") from error
+
     # Ids
 
     def translate(self, text: str) -> str:
         """``text`` with the ids that programs on VMs know replaced by those that the store gave."""
-        return _VM_ID.sub(lambda match: self._translated(match.group()), text)
+        return _VM_ID.sub(lambda match: self._translated(match[1] or "", match[2]), text)
 
-    def _translated(self, vm_id: str) -> str:
+    def pairs(self, rows: list[list[str]]) -> dict[str, str]:
+        """Tags or params of a journal, translated."""
+        return {key: self.translate(value) for key, value in rows}
+
+    def _translated(self, scheme: str, vm_id: str) -> str:
+        if scheme and vm_id in self.folders:
+            return self.folders[vm_id].uri
         if vm_id in self.runs:
-            return self.runs[vm_id].run_id
-        return self.models.get(vm_id, vm_id)
+            return scheme + self.runs[vm_id].run_id
+        return scheme + self.models.get(vm_id, vm_id)
 
 
 def from_anywhere(uri: str) -> str:

@@ -38,7 +38,7 @@ class Refusals:
             return
         text = "".join(json.dumps(asdict(refusal)) + "\n" for refusal in refusals)
         try:
-            to.call("take an artifact", lambda: to.client.log_text(point.run_id, text, FILE))
+            to.call("take an artifact", lambda: to.log_text(point.run_id, text, FILE))
         except Refused as refused:  # artifacts behind a server that this machine's MLflow does not talk to
             to.set_tags(point.run_id, {TAG: f"{len(refusals)}, the last: {refusals[-1].what}; {refused}"})
         self._kept[num] = len(refusals)
@@ -50,14 +50,14 @@ class Refusals:
             return
         folder = FILE.rsplit("/", 1)[0]
         try:
-            there = to.call("list artifacts", lambda: to.client.list_artifacts(point.run_id, folder))
+            there = to.call("list artifacts", lambda: to.artifacts(point.run_id).list_artifacts(folder))
         except Refused:  # then they could not be kept there either
             return
         if FILE not in [info.path for info in there]:
             return
         with tempfile.TemporaryDirectory(prefix="hydra-gce-refused-") as directory:
             path = to.call(
-                "give an artifact", lambda: to.client.download_artifacts(point.run_id, FILE, directory)
+                "give an artifact", lambda: to.artifacts(point.run_id).download_artifacts(FILE, directory)
             )
             for line in Path(path).read_text(encoding="utf-8").splitlines():
                 self.add(Refusal(**json.loads(line)))

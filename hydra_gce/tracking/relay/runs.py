@@ -104,14 +104,15 @@ class Runs:
 
     def keep_changes(self) -> None:
         """Beside the sweep's run: what of the code is in no commit. Where that fails, nothing else waits for it."""
-        parent, changes, client = self._to.parent, self._sweep.changes, self._to.client
+        parent, changes = self._to.parent, self._sweep.changes
         if parent is None or not changes:
             return
         place = f"{_OUR_ARTIFACTS}/uncommitted.diff"
 
         def keep() -> None:
-            if place not in {info.path for info in client.list_artifacts(parent.run_id, _OUR_ARTIFACTS)}:
-                client.log_text(parent.run_id, changes, place)
+            there = self._to.artifacts(parent.run_id).list_artifacts(_OUR_ARTIFACTS)
+            if place not in {info.path for info in there}:
+                self._to.log_text(parent.run_id, changes, place)
 
         try:
             self._to.call("take what is in no commit", keep)
