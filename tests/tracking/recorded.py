@@ -27,7 +27,12 @@ def runs_below(client: MlflowClient, experiment: str, ours: bool) -> list[dict[s
     found = client.get_experiment_by_name(experiment)
     runs = client.search_runs([found.experiment_id])
     if ours:
-        runs = [run for run in runs if run.data.tags.get("hydra_gce.role") != "sweep"]
+        tags = {run.info.run_id: run.data.tags for run in runs}
+        runs = [run for run in runs if tags[run.info.run_id].get("hydra_gce.role") != "sweep"]
+        # Of a point whose program made none that can be known as its own.
+        runs = [
+            run for run in runs if not tags[run.info.run_id].get("hydra_gce.run", "").startswith("waiting/")
+        ]
     children = {run.info.run_id: [] for run in runs}
     for run in runs:
         parent = run.data.tags.get("mlflow.parentRunId")
