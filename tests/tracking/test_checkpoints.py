@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from mlflow import MlflowClient
-from mlflow.entities import LoggedModel
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
 from hydra_gce.tracking.relay.relay import Relay
 from tests.tracking.lab import STARTED, relay_for, run_on_vm
+
+if TYPE_CHECKING:
+    from mlflow.entities import LoggedModel
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(MlflowClient, "create_logged_model"), reason="MLflow 2 has no logged models"
+)
 
 TRAINING = """
 import os, sys
