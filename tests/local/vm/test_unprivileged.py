@@ -50,7 +50,7 @@ def run(prefix: list[str], directory: Path) -> str:
 def open_directory(tmp_path: Path) -> Path:
     """A directory where every user may make a VM."""
     for parent in tmp_path.parents:
-        if parent.name.startswith("pytest-"):
+        if parent.name.startswith(("pytest-", "popen-")):
             parent.chmod(0o755)
     tmp_path.chmod(0o777)
     return tmp_path
