@@ -28,10 +28,10 @@ from typing import TypeVar
 from mlflow import MlflowClient
 
 from bench import page
+from bench.mlflow_server import MLflowServer, free_port
 from bench.sightings import METRIC, Page, Sightings, StoreWatch, history, reloading
 from scripts.chromium import chromium
 from scripts.embedded_lab import Lab
-from scripts.mlflow_server import free_port, mlflow_server
 
 PROGRAM = f"""\
 import random
@@ -130,7 +130,7 @@ def measure(seconds: float) -> dict[str, list[float]]:
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="live-points-")))
         store = f"sqlite:///{scratch}/mlflow.db"
-        plain = stack.enter_context(mlflow_server(store))
+        plain = stack.enter_context(MLflowServer(scratch / "server", store=store)).uri
         lab = stack.enter_context(sweep(scratch, store))
         runs = runs_of(plain)
         live, curves = stack.enter_context(ui(lab))

@@ -28,6 +28,14 @@ class User:
     password: str
 
 
+def free_port(host: str = "127.0.0.1") -> int:
+    """One that nobody else looks for: MLflow's own, 5000, may be another server's by the time this one is up."""
+    with socket.socket() as free:
+        free.bind((host, 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 class MLflowServer:
     """``mlflow server``, for as long as the context lasts. It keeps its address when it is started again.
 
@@ -50,9 +58,7 @@ class MLflowServer:
         self._store = store or f"sqlite:///{directory / 'server.db'}"
         self._admin = User(_ADMIN, secrets.token_urlsafe(16))
         self._process: subprocess.Popen[bytes] | None = None
-        with socket.socket() as free:
-            free.bind((host, 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port(host)
 
     @property
     def uri(self) -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from io import BytesIO
@@ -26,10 +27,10 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from bench.mlflow_server import MLflowServer
 from hydra_gce.tracking import links
-from hydra_gce.tracking.relay.destination import SWEEP_TAG
+from hydra_gce.tracking.relay.destination import SWEEP_TAG, from_anywhere
 from scripts.chromium import chromium
-from scripts.mlflow_server import mlflow_server
 
 WIDTH = 1400
 COMPARED_HEIGHT, CURVES_HEIGHT = 1500, 680
@@ -52,15 +53,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     runs = [client.get_run(run) for run in ids]
     asked.into.mkdir(parents=True, exist_ok=True)
-    with mlflow_server(store) as address:
+    with (
+        tempfile.TemporaryDirectory(prefix="screenshot-") as scratch,
+        MLflowServer(Path(scratch), store=from_anywhere(store)) as server,
+    ):
         with chromium((WIDTH, COMPARED_HEIGHT)) as browser:
-            browser.get(links.runs_page(address, sweep, ids, experiments))
+            browser.get(links.runs_page(server.uri, sweep, ids, experiments))
             wait_for_comparison(browser, runs)
             close_assistant(browser)
             show_pictures(browser, asked.picture, len(runs))
             _save(browser, asked.into / "compare.png")
         with chromium((WIDTH, CURVES_HEIGHT)) as browser:
-            browser.get(links.curves_page(address, sweep, experiments))
+            browser.get(links.curves_page(server.uri, sweep, experiments))
             _wait(browser).until(lambda _: browser.find_elements(By.CSS_SELECTOR, CHART))
             close_assistant(browser)
             show_curves(browser, asked.curves)

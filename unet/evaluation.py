@@ -1,7 +1,7 @@
 """The model on whole held-out images: how good it is on all of them together, and on each."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -83,9 +83,8 @@ class Evaluator:
     def __init__(
         self, model: keras.Model, examples: Examples, settings: Settings, in_all_ways: bool = False
     ) -> None:
-        network, inference = settings.model, settings.inference
-        if not in_all_ways:
-            inference = replace(inference, average="none", shifts=1)
+        network = settings.model
+        inference = settings.inference if in_all_ways else settings.inference.plain
         self._segmenter = Segmenter(
             model, inference, network.size_multiple, network.size_remainder, network.margin
         )

@@ -36,8 +36,7 @@ def finish(
         metrics |= {"best_val_miou": validation.scores.mean_iou, "best_step": state.notes.step}
     if test is not None:
         metrics |= test.metrics("test_")
-        has_ways = inference.average != "none" or inference.shifts > 1
-        if has_ways and (plain := scored(dataset.test, False)) is not None:
+        if inference != inference.plain and (plain := scored(dataset.test, False)) is not None:
             metrics |= plain.metrics("test_plain_")
     run.log(last.step, metrics, time.time())
     for name, evaluation in (("validation", validation), ("test", test)):

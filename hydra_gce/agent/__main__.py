@@ -24,10 +24,10 @@ from hydra_gce.agent.instance import CannotDelete, Instance
 from hydra_gce.agent.lasting_bucket import LastingBucket, OutOfTime
 from hydra_gce.agent.pulse import StatusLine
 from hydra_gce.agent.record import VMRecord, booted_at
-from hydra_gce.agent.room import NO_ROOM
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
 from hydra_gce.jobs import Failure, JobResult, JobState, JobStatus, seal_result, unseal_spec
+from hydra_gce.tracking.journal import NO_ROOM
 
 if TYPE_CHECKING:
     from google.cloud import storage

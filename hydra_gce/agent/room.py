@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-"""What a write fails with on a full disk."""
 
 _LOW_SHARE = 0.05
 _LOW_BYTES = 1_000_000_000

@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from hydra_gce.agent.room import NO_ROOM
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.archive import extract
 from hydra_gce.jobs import JobSpec
 from hydra_gce.paths import translate as translate_path
+from hydra_gce.tracking.journal import NO_ROOM
 
 log = logging.getLogger(__name__)
 

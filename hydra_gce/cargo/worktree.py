@@ -133,10 +133,10 @@ def uncommitted(root: Path) -> str:
 
     Empty without git or a commit, and where nothing differs. What is too long for a page is cut.
     """
-    difference = _git(root, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", ".") or b""
-    unknown = _git(root, "ls-files", "--others", "--exclude-standard", "--", ".") or b""
-    if not git_state(root)[0] or not (difference or unknown):
+    difference = _git(root, "diff", "--no-color", "--no-ext-diff", "HEAD", "--", ".")
+    if difference is None:
         return ""
+    unknown = _git(root, "ls-files", "--others", "--exclude-standard", "--", ".") or b""
     names = "".join(f"# not in git: {name}\n" for name in unknown.decode(errors="replace").splitlines())
     text = names + difference.decode(errors="replace")
     if len(text) > _LONGEST_DIFFERENCE:

@@ -30,6 +30,8 @@ FILE_NAME = "journal.jsonl"
 _CRC_SUFFIX = len(',"crc":"00000000"}')
 _TAIL = 512 * 1024
 _PART = 4 * 1024 * 1024
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+"""What a write fails with on a full disk."""
 _LOOK_FOR_ROOM_S = 0.2
 _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 
@@ -164,7 +166,7 @@ class Journal:
                 write()
                 return
             except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if error.errno not in NO_ROOM:
                     raise
                 if time.monotonic() >= until:
                     raise NoRoom(error.errno, self._complaint(error), str(self.path)) from error

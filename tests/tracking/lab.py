@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
 
 from hydra_gce.agent.courier import Tree
 from hydra_gce.bucket import Bucket, SweepNames
@@ -16,6 +21,7 @@ from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.tracking.environment import Point, variables
 from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
 from hydra_gce.tracking.mode import Mode
+from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.lease import Lease
 from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.relay.runs import TrackedSweep
@@ -32,6 +38,41 @@ STARTED_MS = 1_760_000_000_000
 
 class Killed(BaseException):
     """The relay's process ends here."""
+
+
+def bucket_at(endpoint: str, name: str) -> storage.Bucket:
+    """By way of ``endpoint``, which is a storage server or stands before one."""
+    client = storage.Client(
+        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
+    )
+    bucket: storage.Bucket = client.bucket(name)
+    return bucket
+
+
+@contextmanager
+def dying(before: int, after: int) -> Iterator[Callable[[int], None]]:
+    """Relays die in each so many-th call of their store, before it is carried out or after it.
+
+    The given function says from which number the calls are counted from now on.
+    """
+    original, calls = Destination.call, 0
+
+    def killed_now_and_then(self: Destination, what: str, function: Callable[[], Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % before == 0:
+            raise Killed
+        answer = original(self, what, function)
+        if calls % after == 0:
+            raise Killed
+        return answer
+
+    def count_from(number: int) -> None:
+        nonlocal calls
+        calls = number
+
+    with patch.object(Destination, "call", killed_now_and_then):
+        yield count_from
 
 
 @dataclass

@@ -14,10 +14,9 @@ from sqlalchemy.exc import OperationalError
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
 from tests.patience import wait_until
-from tests.tracking.lab import STARTED, STARTED_MS, SWEEP, Killed, Scribe, relay_for
+from tests.tracking.lab import STARTED, STARTED_MS, SWEEP, Killed, Scribe, dying, relay_for
 
 
 @pytest.fixture
@@ -115,7 +114,7 @@ def test_a_cancelled_job_ends_its_runs_as_killed_but_keeps_the_end_of_those_that
 
 
 def test_a_relay_killed_at_any_call_is_followed_by_one_that_neither_doubles_nor_misses(
-    scribe: Callable[..., Scribe], bucket: Bucket, store: str, monkeypatch: pytest.MonkeyPatch
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str
 ) -> None:
     vm = scribe()
     point = vm.run()
@@ -130,30 +129,17 @@ def test_a_relay_killed_at_any_call_is_followed_by_one_that_neither_doubles_nor_
     vm.upload()
     final = vm.status(JobState.COMPLETED)
 
-    original, calls = Destination.call, 0
     kills = 0
-
-    def killed_now_and_then(self: Destination, what: str, function: Callable[[], Any]) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls % 11 == 0:  # before the store is called
-            raise Killed
-        answer = original(self, what, function)
-        if calls % 7 == 0:  # after it
-            raise Killed
-        return answer
-
-    monkeypatch.setattr(Destination, "call", killed_now_and_then)
-    for life in range(60):
-        calls = life  # dies somewhere else in each life
-        relay = relay_for(bucket, store)
-        try:
-            relay.finish(final, STARTED + 60, {"cost_usd": "1"})
-        except Killed:
-            kills += 1
-        else:
-            break
-    monkeypatch.setattr(Destination, "call", original)
+    with dying(before=11, after=7) as count_from:
+        for life in range(60):
+            count_from(life)  # dies somewhere else in each life
+            relay = relay_for(bucket, store)
+            try:
+                relay.finish(final, STARTED + 60, {"cost_usd": "1"})
+            except Killed:
+                kills += 1
+            else:
+                break
     relay = relay_for(bucket, store)
     relay.finish(final, STARTED + 60, {"cost_usd": "1"})
     relay.tick({0: final})

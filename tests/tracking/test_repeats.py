@@ -11,9 +11,8 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
-from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.relay import Relay
-from tests.tracking.lab import STARTED, Killed, Scribe, relay_for
+from tests.tracking.lab import STARTED, Killed, Scribe, dying, relay_for
 
 
 @pytest.fixture
@@ -88,27 +87,15 @@ def test_a_relay_killed_at_any_call_keeps_to_it(
                 status = vm.upload()
     final = vm.status(JobState.COMPLETED)
 
-    original, calls, kills = Destination.call, 0, 0
-
-    def killed_now_and_then(self: Destination, what: str, function: Callable[[], Any]) -> Any:
-        nonlocal calls
-        calls += 1
-        if calls % 13 == 0:  # before the store is called
-            raise Killed
-        answer = original(self, what, function)
-        if calls % 9 == 0:  # after it
-            raise Killed
-        return answer
-
+    kills = 0
     monkeypatch.setattr("hydra_gce.tracking.relay.job._PARTS_PER_COMMIT", 2)
-    monkeypatch.setattr(Destination, "call", killed_now_and_then)
-    for life in range(60):
-        calls = life
-        try:
-            relay_for(bucket, local_store).tick({0: status})
-        except Killed:
-            kills += 1
-    monkeypatch.setattr(Destination, "call", original)
+    with dying(before=13, after=9) as count_from:
+        for life in range(60):
+            count_from(life)
+            try:
+                relay_for(bucket, local_store).tick({0: status})
+            except Killed:
+                kills += 1
     relay = relay_for(bucket, local_store)
     relay.finish(final, STARTED + 60, {})
 

@@ -1,7 +1,7 @@
 """How a model looks at an image that is larger than what it was trained on."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unet.settings.checks import check, check_choice, check_range
 
@@ -24,6 +24,11 @@ class InferenceSettings:
     class_weights: list[float] | None = None
     """How much the probability of each class counts; null = all the same. A thin class is found too seldom by a model
     whose every pixel counts alike: a weight above 1 finds more of it, at the same mean IoU or a better one."""
+
+    @property
+    def plain(self) -> "InferenceSettings":
+        """The same with one look at each image: what is fast enough while a training runs."""
+        return replace(self, average="none", shifts=1)
 
     def __post_init__(self) -> None:
         check_range("inference.tile", self.tile, 16, 65536, " pixels")

@@ -189,9 +189,8 @@ class Destination:
             raise Refused(str(error)) from error
         except OSError as error:  # a connection that broke, a disk that is full
             raise self._unavailable(what, str(error)) from error
-        except (
-            SQLAlchemyError
-        ) as error:  # a database that is down, or that another process makes at this moment
+        except SQLAlchemyError as error:
+            # A database that is down, or that another process makes at this moment.
             raise self._unavailable(what, str(error).splitlines()[0]) from error
 
     def _judged(self, what: str, error: MlflowException) -> HydraGCEError:

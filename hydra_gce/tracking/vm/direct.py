@@ -43,9 +43,8 @@ def have_experiment() -> None:
         if client.get_experiment_by_name(name) is None:
             client.create_experiment(name)
     except MlflowException as error:
-        if (
-            error.error_code != "RESOURCE_ALREADY_EXISTS"
-        ):  # the program meets it, too, and says it its own way
+        # Any other error the program meets, too, and says it its own way.
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
             print(f"hydra-gce: the experiment {name} could not be made: {error}")
 
 

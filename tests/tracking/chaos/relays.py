@@ -15,12 +15,9 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from google.auth.credentials import AnonymousCredentials
-from google.cloud.storage import Client
-
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobStatus
-from tests.tracking.lab import ROOT, SWEEP, relay_for
+from tests.tracking.lab import ROOT, SWEEP, bucket_at, relay_for
 
 _AT_ONCE = 2
 _LIFE_S = (0.1, 2.0)
@@ -90,10 +87,7 @@ def statuses(bucket: Bucket, jobs: int) -> dict[int, JobStatus]:
 
 
 def _play_for_ever(endpoint: str, bucket_name: str, store: str, jobs: int) -> None:
-    client = Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
-    )
-    bucket = Bucket(client.bucket(bucket_name))
+    bucket = Bucket(bucket_at(endpoint, bucket_name))
     relay = relay_for(bucket, store, jobs=jobs)
     said = ""
     while True:

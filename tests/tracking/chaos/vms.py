@@ -11,10 +11,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from google.auth.credentials import AnonymousCredentials
-from google.cloud import storage
 
 from hydra_gce import claims
 from hydra_gce.agent.courier import Courier
@@ -30,7 +26,7 @@ from hydra_gce.tracking.journal import FILE_NAME, JournalParts
 from tests.lossy_proxy import lossy_proxy
 from tests.patience import wait_until
 from tests.tracking.chaos.recording import STEPS
-from tests.tracking.lab import SWEEP, program_environment
+from tests.tracking.lab import SWEEP, bucket_at, program_environment
 
 PROGRAM = Path(__file__).with_name("recording.py")
 KEY = b"k" * 32
@@ -83,7 +79,7 @@ class Job(threading.Thread):
                 return 503 if is_journal and self._dice.random() < self._refused else None
 
             proxy.refuse = refuse
-            bucket = LastingBucket(_bucket(proxy.url, self._own_bucket.name), departure)
+            bucket = LastingBucket(bucket_at(proxy.url, self._own_bucket.name), departure)
             restored = restore_newest(bucket, self._names, KEY, self._num, claim.attempt - 1, output)
             (home / "log").touch()
             line = StatusLine(bucket, self._names, claim)
@@ -174,10 +170,3 @@ class Job(threading.Thread):
 def _step(output: Path) -> int:
     checkpoint = output / "checkpoint.json"
     return int(json.loads(checkpoint.read_text())["step"]) if checkpoint.exists() else 0
-
-
-def _bucket(endpoint: str, name: str) -> Any:
-    client = storage.Client(
-        project="p", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
-    )
-    return client.bucket(name)
