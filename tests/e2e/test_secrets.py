@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import secrets
 import stat
 import zlib
 from collections.abc import Iterator
@@ -27,9 +28,11 @@ from tests.e2e.project import Ended, Project, eventually
 
 pytestmark = pytest.mark.timeout(600)
 
-PASSWORD = "planted:Pa55/word within@address"
-TOKEN = "planted-t0ken?as=it&is"
-PASSED = "planted variable ü/5"
+# Others for each process: this file itself is in the bucket where a test sends this repository as a user's code.
+PLANTED = secrets.token_hex(8)
+PASSWORD = f"{PLANTED}:Pa55/word within@address"
+TOKEN = f"{PLANTED}-t0ken?as=it&is"
+PASSED = f"{PLANTED} variable ü/5"
 HASH = hashlib.sha256(PASSED.encode()).hexdigest()
 # Uses all that it was given, and ends when it is told to: until then there are VMs to look at.
 PROGRAM = (
@@ -80,7 +83,7 @@ def test_a_leak_would_be_seen() -> None:
     assert leaks(quote(f"x{TOKEN}y", safe="").encode())
     assert leaks(gzip.compress(f"before {PASSED} after".encode()))
     assert leaks(json.dumps({"API_KEY": PASSED}).encode())
-    assert not leaks(b"planted")
+    assert not leaks(PLANTED.encode())
 
 
 def files_with_leaks(directory: Path) -> list[Path]:

@@ -86,6 +86,20 @@ def test_the_programs_first_run_is_the_points(
     assert runs["fold"].data.tags["mlflow.parentRunId"] == waiting
 
 
+def test_a_run_that_replaces_the_waiting_one_says_where_its_job_is(
+    scribe: Callable[..., Scribe], bucket: Bucket, store: str
+) -> None:
+    relay = relay_for(bucket, store)
+    vm = scribe(0, 2)
+    relay.tick({0: vm.status(JobState.RUNNING)})  # told to the waiting one, in the default experiment
+    vm.run()
+    relay.tick({0: vm.upload()})
+    point = MlflowClient(store).get_run(str(relay.run_id(0)))
+    assert experiment_of(store, point) == "membrane"
+    tags = {key: point.data.tags.get(f"hydra_gce.{key}") for key in ("attempt", "zone", "instance")}
+    assert tags == {"attempt": "2", "zone": "us-central1-a", "instance": f"hg-{SWEEP}-2"}
+
+
 def test_a_program_that_names_its_run_has_it_so(
     scribe: Callable[..., Scribe], bucket: Bucket, store: str
 ) -> None:

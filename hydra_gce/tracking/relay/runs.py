@@ -76,8 +76,8 @@ class Runs:
     def __init__(self, to: Destination, sweep: TrackedSweep) -> None:
         self._to = to
         self._sweep = sweep
-        self._told: dict[int, dict[str, str]] = {}
-        self._status: dict[int, str] = {}
+        self._told: dict[str, dict[str, str]] = {}
+        self._status: dict[str, str] = {}
 
     def make(self) -> None:
         """Those that are not there yet: the sweep's, and one for each point.
@@ -162,21 +162,27 @@ class Runs:
         self._to.tidy()
 
     def news(self, num: int, tags: Mapping[str, str]) -> dict[str, str]:
-        """Those of ``tags`` that were not told before, as they are to be written."""
+        """Those of ``tags`` that the job's point was not told before, as they are to be written.
+
+        A point whose program's own run has taken the waiting one's place was told nothing.
+        """
+        point = self._to.point(num)
+        if point is None:
+            return {}
         mine = {key: value for key, value in prefixed(tags).items() if value}
-        new = {key: value for key, value in mine.items() if self._told.get(num, {}).get(key) != value}
-        self._told[num] = mine
-        return new
+        told = self._told.get(point.run_id, {})
+        self._told[point.run_id] = mine
+        return {key: value for key, value in mine.items() if told.get(key) != value}
 
     def follow(self, num: int, state: JobState) -> None:
         """The job is in another state: so is its run, unless its program has ended that."""
         status, point = STATUS[state], self._to.point(num)
-        if point is None or self._status.get(num) == status or state.final:
+        if point is None or self._status.get(point.run_id) == status or state.final:
             return
         info = self._to.call("show a run", lambda: self._to.client.get_run(point.run_id)).info
         if info.status not in (*_ENDS, status):
             self._to.set_status(point.run_id, status)
-        self._status[num] = status
+        self._status[point.run_id] = status
 
     def end(self, run: KnownRun, state: JobState, ended: float) -> None:
         """A run that its program ended keeps its end; that its job failed all the same, its point says."""
