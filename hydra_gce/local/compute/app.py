@@ -28,6 +28,7 @@ from hydra_gce.local.compute import (
     operation_routes,
     places,
     projects,
+    templates,
 )
 from hydra_gce.local.compute import networks as nets
 from hydra_gce.local.compute.cloud import Cloud
@@ -77,6 +78,10 @@ METHODS: dict[str, Method] = {
     "images.insert": images.insert,
     "images.list": images.list_,
     "images.setLabels": images.set_image_labels,
+    "instanceTemplates.delete": templates.delete,
+    "instanceTemplates.get": templates.get,
+    "instanceTemplates.insert": templates.insert,
+    "instanceTemplates.list": templates.list_,
     "instances.aggregatedList": instances.aggregate,
     "instances.bulkInsert": instances.bulk_insert,
     "instances.delete": instances.delete,
