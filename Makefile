@@ -79,10 +79,10 @@ bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmark
 
 docs: $(VENV)/.dev-installed ## build the site of docs/ in build/site; every link must lead somewhere, here and on GitHub
 	$(VENV)/bin/python scripts/check_docs.py
-	$(VENV)/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 docs-serve: $(VENV)/.dev-installed ## show the site at http://127.0.0.1:8000, and each page anew as it is written
-	$(VENV)/bin/mkdocs serve
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs serve
 
 links: ## ask the other hosts that README and docs/ link to whether the pages are there; without a network it says so
 	$(PYTHON) -m scripts.check_links

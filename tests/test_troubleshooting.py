@@ -15,7 +15,7 @@ from hydra_gce import errors
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "troubleshooting.md"
-LEAST_LETTERS = 9
+LEAST_LETTERS = 8
 """A quotation that is shorter could stand anywhere."""
 
 
