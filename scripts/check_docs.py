@@ -2,8 +2,8 @@
 
     python3 scripts/check_docs.py
 
-It goes by GitHub's rules; `mkdocs build --strict` goes by the site's. Links to other hosts are left alone, because a test
-that asks the network fails for reasons that are not ours: scripts/check_links.py asks them.
+It goes by GitHub's rules; `mkdocs build --strict` goes by the site's. Links to other hosts are left alone, because a
+test that asks the network fails for reasons that are not ours: scripts/check_links.py asks them.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def main() -> int:
     gone = [url for url, (status, _) in answers.items() if status in GONE]
     for url in gone:
         print(f"{', '.join(found[url])}: {url} is gone ({answers[url][1]})")
-    for url, (status, why) in answers.items():
+    for url, (_, why) in answers.items():
         if why and url not in gone:
             print(f"not known: {url}: {why}")
     if all(status is None for status, _ in answers.values()):

@@ -7,7 +7,9 @@ import shlex
 from pathlib import Path
 
 DOCS = Path(__file__).parents[1] / "docs"
-_FENCE = re.compile(r"^```(?P<language>\w+)?(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.M | re.S)
+_FENCE = re.compile(
+    r"^```(?P<language>\w+)?(?: title=\"(?P<title>[^\"]+)\")?\n(?P<text>.*?)^```$", re.M | re.S
+)
 
 
 def script_of(page: str) -> str:
