@@ -28,7 +28,7 @@ def quoted() -> list[str]:
 @cache
 def said_in_code() -> list[str]:
     """Every text in the package, with ``…`` for what is filled in."""
-    texts = []
+    texts: list[str] = []
     for path in sorted((ROOT / "hydra_gce").rglob("*.py")):
         texts += _texts(ast.parse(path.read_text(encoding="utf-8")))
     shell = (ROOT / "hydra_gce/agent/startup.sh").read_text(encoding="utf-8")

@@ -22,7 +22,8 @@ def script_of(page: str) -> str:
         if fence["title"]:
             parts.append(_written(fence["title"], fence["text"]))
         elif fence["language"] == "sh":
-            parts += [f"echo {shlex.quote(f'$ {line}')}\n{line}" for line in fence["text"].splitlines()]
+            commands = re.split(r"(?<!\\)\n", fence["text"].rstrip())
+            parts += [f"echo {shlex.quote(f'$ {command}')}\n{command}" for command in commands]
     return "\n".join(parts) + "\n"
 
 
