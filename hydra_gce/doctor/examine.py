@@ -1,0 +1,121 @@
+"""All checks side by side, and what becomes of one that may not ask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+from hydra_gce.doctor import (
+    account,
+    apis,
+    billing,
+    bucket,
+    clock,
+    credentials,
+    firewall,
+    gcloud,
+    image,
+    leftovers,
+    machine,
+    mlflow,
+    nat,
+    network,
+    permissions,
+    project,
+    python,
+    quota,
+)
+from hydra_gce.doctor.findings import Finding, by, error, skipped
+from hydra_gce.doctor.patient import Patient
+
+CHECKS: tuple[ModuleType, ...] = (
+    credentials, project, billing, apis, permissions, machine, quota, bucket, image, network, nat, firewall, account,
+    clock, python, mlflow, leftovers, gcloud,
+)  # fmt: skip
+"""In the order of the report."""
+
+_PERMISSION = re.compile(r"[Rr]equired '([\w.]+)' permission|Permission '([\w.]+)' denied")
+_VIEWERS = {
+    "cloudresourcemanager": "roles/browser",
+    "compute": "roles/compute.viewer",
+    "iam": "roles/iam.serviceAccountViewer",
+    "resourcemanager": "roles/browser",
+    "serviceusage": "roles/serviceusage.serviceUsageViewer",
+}
+
+
+def examine(patient: Patient, tell: Callable[[Finding], None] = lambda finding: None) -> list[Finding]:
+    """What all checks have found, in their order; ``tell`` gets each as soon as those before it are there."""
+    _import_clients()
+    found: list[Finding] = []
+    with ThreadPoolExecutor(len(CHECKS)) as pool:
+        for findings in pool.map(lambda check: _checked(check, patient), CHECKS):
+            for one in findings:
+                tell(one)
+                found.append(one)
+    return found
+
+
+def _import_clients() -> None:
+    """Before there are threads: two that import the same client at once may find it half made."""
+    import google.cloud.compute_v1
+    import google.cloud.storage  # noqa: F401
+
+
+def _checked(check: ModuleType, patient: Patient) -> list[Finding]:
+    from google.api_core.exceptions import Forbidden, GoogleAPIError, Unauthorized
+    from google.auth.exceptions import GoogleAuthError, RefreshError
+    from requests.exceptions import RequestException
+
+    from hydra_gce.errors import HydraGCEError
+    from hydra_gce.unreachable import UNREACHABLE
+
+    name: str = check.NAME
+    try:
+        findings: list[Finding] = check.check(patient)
+    except (RefreshError, Unauthorized):
+        return [skipped(name, "Google does not know who asks: see credentials")]
+    except Forbidden as refused:
+        return [_closed(name, refused, patient)]
+    except UNREACHABLE as silent:
+        return [error(name, f"Google does not answer: {_short(silent)}")]
+    except (GoogleAPIError, GoogleAuthError, RequestException, HydraGCEError) as other:
+        cause = other.__cause__
+        if isinstance(cause, Forbidden):
+            return [_closed(name, cause, patient)]
+        return [skipped(name, f"it could not be asked: {_short(other)}")]
+    return findings
+
+
+def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
+    """A check that may not ask: because of what another check tells, or for want of a permission of its own."""
+    title = off(refused)
+    if title:
+        return skipped(name, f"the {title} is off: see APIs")
+    said = _short(refused)
+    permission = next(
+        (group for match in _PERMISSION.finditer(said) for group in match.groups() if group), None
+    )
+    role = _VIEWERS.get((permission or "").partition(".")[0])
+    if role is None:
+        return skipped(name, f"it may not be asked: {said}")
+    grant = (
+        f"gcloud projects add-iam-policy-binding {patient.project} --member={patient.member} --role={role}"
+    )
+    return skipped(name, f"it may not be asked: {permission} is missing", by(grant))
+
+
+def off(refused: Exception) -> str | None:
+    """The title of the API whose being off is the reason for a refusal; None where it is another."""
+    for detail in getattr(refused, "details", None) or []:
+        if isinstance(detail, dict) and detail.get("reason") == "SERVICE_DISABLED":
+            return str(detail.get("metadata", {}).get("serviceTitle") or detail["metadata"].get("service"))
+    match = re.search(r"([A-Z][\w ()-]+ API) has not been used in project", str(refused))
+    return match[1] if match else None
+
+
+def _short(error: BaseException) -> str:
+    said = str(getattr(error, "message", None) or error).strip()
+    return (said.splitlines() or [type(error).__name__])[0][:300]
