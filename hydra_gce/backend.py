@@ -50,13 +50,6 @@ class Backend:
     bucket_endpoint: str | None = None
 
     @cached_property
-    def storage(self) -> storage.Client:
-        from google.cloud import storage
-
-        options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
-        return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
-
-    @cached_property
     def buckets(self) -> storage.Client:
         """For buckets as resources: their place, their settings, who may use them. `storage` is for what is in them."""
         from google.cloud import storage
@@ -64,6 +57,13 @@ class Backend:
         if self.bucket_endpoint is None:
             return self.storage
         options = {"api_endpoint": self.bucket_endpoint}
+        return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
+
+    @cached_property
+    def storage(self) -> storage.Client:
+        from google.cloud import storage
+
+        options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
         return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
 
     def rest(self, api: str) -> Rest:

@@ -27,7 +27,7 @@ def add(verbs: Verbs) -> None:
     verb.add_argument("--gpu", help="T4, L4, A100, ...")
     verb.add_argument("--machine-type", metavar="TYPE", help="e2-standard-4, ...")
     verb.add_argument("--provisioning", help="standard, spot, ...")
-    verb.add_argument("--regions", nargs="+", metavar="NAME", help="where VMs may be")
+    verb.add_argument("--regions", metavar="NAMES", help="where VMs may be: us-central1,us-east1")
     verb.add_argument("--bucket", help="through which it goes; hydra-gce-<project> if left out")
     verb.add_argument(
         "settings",
@@ -101,7 +101,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         "vm.gpu": options.gpu,
         "vm.machine_type": options.machine_type,
         "vm.provisioning": options.provisioning,
-        "vm.regions": f"[{','.join(options.regions)}]" if options.regions else None,
+        "vm.regions": f"[{options.regions}]" if options.regions else None,
     }
     for one in options.settings:
         if "=" not in one:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hydra_gce.doctor.findings import Finding, by, error, ok, warning
-from hydra_gce.doctor.patient import Patient
+from hydra_gce.doctor.patient import Patient, grant
 
 NAME = "VM account"
 OBJECTS = ("storage.objects.create", "storage.objects.delete", "storage.objects.get", "storage.objects.list")
@@ -131,21 +131,19 @@ def judge(answer: Answer, lacks: Sequence[str], patient: Patient, member: str, *
         enable = f"gcloud iam service-accounts enable {email} --project={project}"
         return [error(NAME, f"{email} is disabled", by(enable), make)]
     if not answer.may_act_as:
-        grant = (
+        act = (
             f"gcloud iam service-accounts add-iam-policy-binding {email} --project={project} --member={member}"
             " --role=roles/iam.serviceAccountUser"
         )
         who = member.partition(":")[2] or member
         return [
-            error(
-                NAME, f"{who} may not start VMs as {email}: iam.serviceAccounts.actAs is missing", by(grant)
-            )
+            error(NAME, f"{who} may not start VMs as {email}: iam.serviceAccounts.actAs is missing", by(act))
         ]
     objects = [one for one in lacks if one in OBJECTS]
     if objects:
-        grant = f"gcloud projects add-iam-policy-binding {project} --member=serviceAccount:{email} --role={OBJECT_ROLE}"
+        give = grant(project, f"serviceAccount:{email}", OBJECT_ROLE)
         said = f"{email} has no role in the project that lets it use gs://{patient.bucket} ({', '.join(objects)})"
-        return [error(NAME, said, make, by(grant))]
+        return [error(NAME, said, make, by(give))]
     if lacks:
         said = f"{email} lacks {DELETE}: VMs cannot end themselves, and run until the launcher ends them"
         return [warning(NAME, said, make)]

@@ -8,7 +8,7 @@ from typing import Any
 
 from hydra_gce.bucket import ROOT
 from hydra_gce.doctor.findings import Finding, by, error, ok, warning
-from hydra_gce.doctor.patient import Patient, some
+from hydra_gce.doctor.patient import Patient, grant, some
 
 NAME = "bucket"
 OBJECTS = (
@@ -78,17 +78,17 @@ def judge(answer: Answer, regions: Sequence[str], patient: Patient, member: str)
     named = f"{project}-sweeps"
     own = by(f"{patient.setup} --bucket {named}", f"hydra.launcher.bucket={named}")
     if answer.closed:
-        grant = (
+        give = (
             f"gcloud storage buckets add-iam-policy-binding {address} --member={patient.member} --role={ROLE}"
         )
         said = f"{address} belongs to somebody else, or is closed to you"
-        return [error(NAME, said, own, by(grant))]
+        return [error(NAME, said, own, by(give))]
     if answer.location is None:
         return [_missing(answer, patient, member)]
     if answer.lacks:
-        grant = f"gcloud storage buckets add-iam-policy-binding {address} --member={member} --role={ROLE}"
+        give = f"gcloud storage buckets add-iam-policy-binding {address} --member={member} --role={ROLE}"
         who = member.partition(":")[2] or member
-        return [error(NAME, f"{who} lacks {', '.join(answer.lacks)} on {address}", by(grant))]
+        return [error(NAME, f"{who} lacks {', '.join(answer.lacks)} on {address}", by(give))]
     found = []
     if regions and not any(is_near(answer.location, region) for region in regions):
         found.append(_far(answer, regions, patient))
@@ -114,9 +114,9 @@ def _missing(answer: Answer, patient: Patient, member: str) -> Finding:
             f"{address} does not exist: the first sweep makes it, in US, and without an end for what is old"
         )
         return warning(NAME, said, by(setup_of(patient)))
-    grant = f"gcloud projects add-iam-policy-binding {patient.project} --member={member} --role=roles/storage.admin"
+    give = grant(patient.project, member, "roles/storage.admin")
     who = member.partition(":")[2] or member
-    return error(NAME, f"{address} does not exist, and {who} lacks storage.buckets.create", by(grant))
+    return error(NAME, f"{address} does not exist, and {who} lacks storage.buckets.create", by(give))
 
 
 def _far(answer: Answer, regions: Sequence[str], patient: Patient) -> Finding:

@@ -23,19 +23,21 @@ class Answer:
 
 
 def check(patient: Patient) -> list[Finding]:
-    from google.api_core.exceptions import Unauthorized
-    from google.auth.exceptions import RefreshError
+    from google.api_core.exceptions import GoogleAPICallError, Unauthorized
+    from google.auth.exceptions import GoogleAuthError
+
+    from hydra_gce.unreachable import UNREACHABLE
 
     refused = None
     try:
         refresh(patient.backend.credentials)
         patient.backend.projects.get(project=patient.project, timeout=20.0)
-    except (RefreshError, Unauthorized) as expired:
+    except UNREACHABLE:
+        raise
+    except (GoogleAuthError, Unauthorized) as expired:
         refused = str(getattr(expired, "message", None) or expired).splitlines()[0][:200]
-    except Exception as error:
-        if _is_silence(error):
-            raise
-        # Google knows him: whatever else it has to say is told by other checks.
+    except GoogleAPICallError:
+        pass  # Google knows him: whatever else it has to say is told by other checks
     kind = kind_of(patient.backend.credentials)
     member = "" if refused else patient.member
     return [judge(Answer(kind, member, refused, patient.environ.get("GOOGLE_APPLICATION_CREDENTIALS")))]
@@ -52,9 +54,3 @@ def judge(answer: Answer) -> Finding:
         new_key = f"gcloud iam service-accounts keys create {answer.file} --iam-account={email}"
         return error(NAME, said, by(new_key), by("unset GOOGLE_APPLICATION_CREDENTIALS", LOGIN))
     return error(NAME, said, by(LOGIN))
-
-
-def _is_silence(error: Exception) -> bool:
-    from hydra_gce.unreachable import UNREACHABLE
-
-    return isinstance(error, UNREACHABLE)

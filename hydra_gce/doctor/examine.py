@@ -28,7 +28,7 @@ from hydra_gce.doctor import (
     quota,
 )
 from hydra_gce.doctor.findings import Finding, by, error, skipped
-from hydra_gce.doctor.patient import Patient
+from hydra_gce.doctor.patient import Patient, grant
 
 CHECKS: tuple[ModuleType, ...] = (
     credentials, project, billing, apis, permissions, machine, quota, bucket, image, network, nat, firewall, account,
@@ -66,7 +66,7 @@ def _import_clients() -> None:
 
 def _checked(check: ModuleType, patient: Patient) -> list[Finding]:
     from google.api_core.exceptions import Forbidden, GoogleAPIError, Unauthorized
-    from google.auth.exceptions import GoogleAuthError, RefreshError
+    from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
 
     from hydra_gce.errors import HydraGCEError
@@ -75,16 +75,14 @@ def _checked(check: ModuleType, patient: Patient) -> list[Finding]:
     name: str = check.NAME
     try:
         findings: list[Finding] = check.check(patient)
-    except (RefreshError, Unauthorized):
-        return [skipped(name, "Google does not know who asks: see credentials")]
-    except Forbidden as refused:
-        return [_closed(name, refused, patient)]
     except UNREACHABLE as silent:
         return [error(name, f"Google does not answer: {_short(silent)}")]
     except (GoogleAPIError, GoogleAuthError, RequestException, HydraGCEError) as other:
-        cause = other.__cause__
-        if isinstance(cause, Forbidden):
-            return [_closed(name, cause, patient)]
+        refused = other.__cause__ if isinstance(other, HydraGCEError) else other
+        if isinstance(refused, (GoogleAuthError, Unauthorized)):
+            return [skipped(name, "Google does not know who asks: see credentials")]
+        if isinstance(refused, Forbidden):
+            return [_closed(name, refused, patient)]
         return [skipped(name, f"it could not be asked: {_short(other)}")]
     return findings
 
@@ -101,10 +99,8 @@ def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
     role = _VIEWERS.get((permission or "").partition(".")[0])
     if role is None:
         return skipped(name, f"it may not be asked: {said}")
-    grant = (
-        f"gcloud projects add-iam-policy-binding {patient.project} --member={patient.member} --role={role}"
-    )
-    return skipped(name, f"it may not be asked: {permission} is missing", by(grant))
+    give = grant(patient.project, patient.member, role)
+    return skipped(name, f"it may not be asked: {permission} is missing", by(give))
 
 
 def off(refused: Exception) -> str | None:

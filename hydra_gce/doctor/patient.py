@@ -62,6 +62,13 @@ def patient_of(backend: Backend, settings: Settings, environ: Mapping[str, str],
     return Patient(backend, settings, environ, setup, candidates)
 
 
+def grant(project: str, member: str, role: str) -> str:
+    """The command that gives a role on the project. gcloud asks for a condition where the policy has one anywhere."""
+    return (
+        f"gcloud projects add-iam-policy-binding {project} --member={member} --role={role} --condition=None"
+    )
+
+
 def some(names: list[str], most: int = 4) -> str:
     """ "a, b and 3 more" """
     if len(names) <= most:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from hydra_gce.doctor.findings import Finding, by, error, ok, warning
-from hydra_gce.doctor.patient import Patient
+from hydra_gce.doctor.patient import Patient, grant
 
 NAME = "permissions"
 
@@ -54,10 +54,7 @@ def judge(
 ) -> Finding:
     if not lacks:
         return ok(NAME, f"all {len(roles)} of a sweep's")
-    grants = [
-        f"gcloud projects add-iam-policy-binding {project} --member={member} --role={role}"
-        for role in dict.fromkeys(roles[name] for name in lacks)
-    ]
+    grants = [grant(project, member, role) for role in dict.fromkeys(roles[name] for name in lacks)]
     hinders = [name for name in lacks if name in needed]
     who = member.partition(":")[2] or member
     said = f"{who} lacks {_listed(hinders or lacks)} in project {project}"

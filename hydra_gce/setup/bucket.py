@@ -138,7 +138,7 @@ class BucketStep(Step):
         from google.api_core.exceptions import Forbidden, NotFound
 
         try:
-            found = self._backend.buckets.get_bucket(self._name)
+            found: storage.Bucket = self._backend.buckets.get_bucket(self._name)
         except NotFound:
             return None
         except Forbidden as error:

@@ -91,7 +91,7 @@ class Clinic:
                 words = shlex.split(step)[1:]
                 code, out, err = self.hydra_gce(*words, *(["--yes"] if words[0] == "setup" else []))
                 assert code == 0, out + err
-            elif step.startswith("gcloud "):
+            elif step.startswith("gcloud ") and not step.startswith("gcloud auth "):
                 self._gcloud(shlex.split(step)[1:])
             elif step.startswith("unset "):
                 self.monkeypatch.delenv(step.split()[1])

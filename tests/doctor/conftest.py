@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from hydra_gce.local.home import Home
 from tests.doctor.clinic import Clinic
-from tests.local.conftest import cloud, machines
 from tests.local.embedded import Embedded
+from tests.local.fake_machine import FakeMachines
 
-__all__ = ["cloud", "machines"]
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Embedded]:
+    """A server of this process, where the command finds it."""
+    home, machines = Home(tmp_path / "local"), FakeMachines()
+    with home.serving():
+        embedded = Embedded(home.path, machines)
+        try:
+            yield embedded
+        finally:
+            machines.booting.set()
+            embedded.close()
+    assert embedded.server.broken == []
 
 
 @pytest.fixture

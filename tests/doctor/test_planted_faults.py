@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
 from hydra_gce.doctor import project
 from hydra_gce.doctor.patient import patient_of
+from hydra_gce.local.store import Resource
 from hydra_gce.settings import Settings
 from tests.doctor.clinic import POLICY, Clinic
-from tests.local.embedded import PROJECT, instance
+from tests.local.embedded import PROJECT
 
-OWN = f"{sys.version_info.major}.{sys.version_info.minor}"
 HERE = "vm.regions=[us-central1]"
 REST = ("roles/viewer", "roles/storage.admin", "roles/serviceusage.serviceUsageAdmin")
 
@@ -44,19 +44,19 @@ def _quota(region: str, metric: str) -> Callable[[Clinic], object]:
     return lambda clinic: clinic.chaos({"quotas": [{"region": region, "metric": metric, "limit": 0}]})
 
 
-def _bucket(name: str, *, owner: str = PROJECT, **fields: object) -> Callable[[Clinic], object]:
+def _bucket(
+    name: str, *, owner: str = PROJECT, fields: dict[str, Any] | None = None
+) -> Callable[[Clinic], object]:
     def plant(clinic: Clinic) -> None:
         policy = {"bindings": [{"role": "roles/owner", "members": ["user:admin@example.com"]}]}
         if owner != PROJECT:
             clinic.cloud.server.cloud.store.put(_policy_of(owner, policy["bindings"]))
-        clinic.rest("POST", f"storage/v1/b?project={owner}", {"name": name, **fields})
+        clinic.rest("POST", f"storage/v1/b?project={owner}", {"name": name, **(fields or {})})
 
     return plant
 
 
-def _policy_of(owner: str, bindings: object) -> object:
-    from hydra_gce.local.store import Resource
-
+def _policy_of(owner: str, bindings: Any) -> Resource:
     return Resource("iamPolicies", "", "global", f"projects/{owner}", {"bindings": bindings})
 
 
@@ -84,7 +84,6 @@ def _close_the_firewall(clinic: Clinic) -> None:
 
 def _leave_a_vm(clinic: Clinic) -> None:
     clinic.cloud.insert("hg-calm-otter-0", labels={"hydra-gce-sweep": "calm-otter"})
-    assert instance  # made as the launcher makes them
 
 
 def _name_a_dead_server(clinic: Clinic) -> None:
@@ -112,7 +111,6 @@ def _well_again(clinic: Clinic) -> None:
     clinic.chaos(None)
 
 
-PLAIN = {"lifecycle": None}
 FAR = {
     "location": "europe-west4",
     "lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 30}}]},
@@ -136,9 +134,9 @@ FAULTS = [
     Fault("cpu_quota_zero", "quota", "error", "N2_CPUS is 0 in us-east1", _quota("us-east1", "N2_CPUS"),
           ("--machine-type", "n2-standard-2", "--regions", "us-east1")),
     Fault("bucket_elsewhere", "bucket", "warning", "lies in europe-west4, the VMs in us-central1",
-          _bucket("far-away", **FAR), ("--bucket", "far-away", HERE)),
+          _bucket("far-away", fields=FAR), ("--bucket", "far-away", HERE)),
     Fault("bucket_elsewhere_go_there", "bucket", "warning", "lies in europe-west4, the VMs in us-central1",
-          _bucket("far-away", **FAR), ("--bucket", "far-away", HERE), remedy=1),
+          _bucket("far-away", fields=FAR), ("--bucket", "far-away", HERE), remedy=1),
     Fault("bucket_for_ever", "bucket", "warning", "for ever", _bucket("plain"), ("--bucket", "plain")),
     Fault("bucket_missing", "bucket", "warning", "does not exist", words=("--bucket", "not-there-yet")),
     Fault("bucket_of_somebody_else", "bucket", "error", "belongs to somebody else",
@@ -175,12 +173,12 @@ def test_a_planted_fault_is_found_and_its_remedy_mends_it(clinic: Clinic, fault:
     fault.plant(clinic)
     found = clinic.doctor(*fault.words)
     told = [one for one in found[fault.check] if one["state"] == fault.state and fault.says in one["found"]]
-    assert told, found
+    assert told, found[fault.check]
 
     remedies = told[0]["remedies"]
     settings = clinic.carry_out(remedies[fault.remedy])
     if fault.by_hand is not None:
-        assert clinic.by_hand or "gcloud" in remedies[fault.remedy][0], remedies
+        assert clinic.by_hand, remedies
         fault.by_hand(clinic)
     else:
         assert not clinic.by_hand

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.doctor.conftest import bare, cloud, machines
+from tests.doctor.conftest import bare, cloud
 
-__all__ = ["bare", "cloud", "machines"]
+__all__ = ["bare", "cloud"]

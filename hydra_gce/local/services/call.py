@@ -82,6 +82,6 @@ def caller_of(authorization: str | None) -> str:
 
 
 def etag(value: Any) -> str:
-    """Eight bytes in base64 that change when the value does."""
-    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
-    return base64.b64encode(digest[:8]).decode()
+    """A few bytes in base64 that change when the value does: such as read the same in both of its alphabets."""
+    digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return base64.b64encode(digest[:9].encode()).decode()

@@ -54,7 +54,7 @@ def disabled(project: str, service: str) -> tuple[str, list[Json]]:
         " then retry. If you enabled this API recently, wait a few minutes for the action to propagate to our"
         " systems and retry."
     )
-    details = [
+    details: list[Json] = [
         {
             "@type": "type.googleapis.com/google.rpc.ErrorInfo",
             "reason": "SERVICE_DISABLED",
