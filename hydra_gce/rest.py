@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any
 
 DEADLINE_S = 30.0
+_ADDRESS = re.compile(r"^(?:\d{3} )?[A-Z]+ https?://\S+: ")
 
 
 class Rest:
@@ -53,3 +55,10 @@ class Rest:
             # They belong to no project, and these APIs want one to count the requests on.
             credentials = credentials.with_quota_project(self._project)
         return AuthorizedSession(credentials)
+
+
+def sentence(error: BaseException) -> str:
+    """The first line of what an error says, without the address that was asked."""
+    said = str(getattr(error, "message", None) or error).strip()
+    first = (said.splitlines() or [""])[0] or type(error).__name__
+    return _ADDRESS.sub("", first)[:300]

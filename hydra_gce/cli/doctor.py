@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.cli.common import Verbs, add_backend
@@ -44,12 +46,13 @@ def run(options: argparse.Namespace) -> int:
     from hydra_gce.doctor.findings import State, lines
 
     settings = _settings(options)
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     findings: list[Finding] = []
 
     def tell(finding: Finding) -> None:
         findings.append(finding)
         if not options.json:
-            print("\n".join(lines(finding)), flush=True)
+            print("\n".join(lines(finding, width)), flush=True)
 
     project = _examine(settings, _words(options), tell)
     failed = any(one.state is State.ERROR for one in findings)

@@ -269,9 +269,10 @@ class _told:
 
 
 def _sentence(error: BaseException) -> str:
-    said = str(getattr(error, "message", None) or error).strip()
-    first = (said.splitlines() or [type(error).__name__])[0][:300]
-    return first if first.endswith(".") else f"{first}."
+    from hydra_gce.rest import sentence
+
+    said = sentence(error)
+    return said if said.endswith(".") else f"{said}."
 
 
 def _refresh(backend: Backend) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hydra_gce.doctor.findings import Finding, by, error, ok
 from hydra_gce.doctor.patient import Patient
 from hydra_gce.doctor.who import kind_of, refresh
+from hydra_gce.rest import sentence
 
 NAME = "credentials"
 LOGIN = "gcloud auth application-default login"
@@ -35,7 +36,7 @@ def check(patient: Patient) -> list[Finding]:
     except UNREACHABLE:
         raise
     except (GoogleAuthError, Unauthorized) as expired:
-        refused = str(getattr(expired, "message", None) or expired).splitlines()[0][:200]
+        refused = sentence(expired)
     except GoogleAPICallError:
         pass  # Google knows him: whatever else it has to say is told by other checks
     kind = kind_of(patient.backend.credentials)

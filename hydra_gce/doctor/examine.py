@@ -13,6 +13,7 @@ from hydra_gce.doctor import (
     billing,
     bucket,
     clock,
+    connection,
     credentials,
     firewall,
     gcloud,
@@ -27,14 +28,17 @@ from hydra_gce.doctor import (
     python,
     quota,
 )
-from hydra_gce.doctor.findings import Finding, by, error, skipped
+from hydra_gce.doctor.findings import Finding, State, by, error, skipped
 from hydra_gce.doctor.patient import Patient, grant
+from hydra_gce.rest import sentence
 
 CHECKS: tuple[ModuleType, ...] = (
-    credentials, project, billing, apis, permissions, machine, quota, bucket, image, network, nat, firewall, account,
-    clock, python, mlflow, leftovers, gcloud,
+    connection, credentials, project, billing, apis, permissions, machine, quota, bucket, image, network, nat, firewall,
+    account, clock, python, mlflow, leftovers, gcloud,
 )  # fmt: skip
 """In the order of the report."""
+OF_THIS_MACHINE = (machine, python, mlflow, gcloud)
+"""Those that ask Google nothing."""
 
 _PERMISSION = re.compile(r"[Rr]equired '([\w.]+)' permission|Permission '([\w.]+)' denied")
 _VIEWERS = {
@@ -48,13 +52,20 @@ _VIEWERS = {
 
 def examine(patient: Patient, tell: Callable[[Finding], None] = lambda finding: None) -> list[Finding]:
     """What all checks have found, in their order; ``tell`` gets each as soon as those before it are there."""
-    _import_clients()
     found: list[Finding] = []
+
+    def note(findings: list[Finding]) -> None:
+        for one in findings:
+            tell(one)
+            found.append(one)
+
+    note(connection.check(patient))
+    silent = found[0].state is not State.OK  # each check would wait for its own deadline to say so
+    if not silent:
+        _import_clients()
     with ThreadPoolExecutor(len(CHECKS)) as pool:
-        for findings in pool.map(lambda check: _checked(check, patient), CHECKS):
-            for one in findings:
-                tell(one)
-                found.append(one)
+        for findings in pool.map(lambda check: _checked(check, patient, silent), CHECKS[1:]):
+            note(findings)
     return found
 
 
@@ -64,7 +75,7 @@ def _import_clients() -> None:
     import google.cloud.storage  # noqa: F401
 
 
-def _checked(check: ModuleType, patient: Patient) -> list[Finding]:
+def _checked(check: ModuleType, patient: Patient, silent: bool) -> list[Finding]:
     from google.api_core.exceptions import Forbidden, GoogleAPIError, Unauthorized
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
@@ -73,17 +84,19 @@ def _checked(check: ModuleType, patient: Patient) -> list[Finding]:
     from hydra_gce.unreachable import UNREACHABLE
 
     name: str = check.NAME
+    if silent and check not in OF_THIS_MACHINE:
+        return [skipped(name, "Google does not answer: see connection")]
     try:
         findings: list[Finding] = check.check(patient)
     except UNREACHABLE as silent:
-        return [error(name, f"Google does not answer: {_short(silent)}")]
+        return [error(name, f"Google does not answer: {sentence(silent)}")]
     except (GoogleAPIError, GoogleAuthError, RequestException, HydraGCEError) as other:
         refused = other.__cause__ if isinstance(other, HydraGCEError) else other
         if isinstance(refused, (GoogleAuthError, Unauthorized)):
             return [skipped(name, "Google does not know who asks: see credentials")]
         if isinstance(refused, Forbidden):
             return [_closed(name, refused, patient)]
-        return [skipped(name, f"it could not be asked: {_short(other)}")]
+        return [skipped(name, f"it could not be asked: {sentence(other)}")]
     return findings
 
 
@@ -92,7 +105,7 @@ def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
     title = off(refused)
     if title:
         return skipped(name, f"the {title} is off: see APIs")
-    said = _short(refused)
+    said = sentence(refused)
     permission = next(
         (group for match in _PERMISSION.finditer(said) for group in match.groups() if group), None
     )
@@ -105,13 +118,8 @@ def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
 
 def off(refused: Exception) -> str | None:
     """The title of the API whose being off is the reason for a refusal; None where it is another."""
-    for detail in getattr(refused, "details", None) or []:
-        if isinstance(detail, dict) and detail.get("reason") == "SERVICE_DISABLED":
-            return str(detail.get("metadata", {}).get("serviceTitle") or detail["metadata"].get("service"))
+    if getattr(refused, "reason", None) == "SERVICE_DISABLED":
+        metadata = getattr(refused, "metadata", None) or {}
+        return str(metadata.get("serviceTitle") or metadata.get("service"))
     match = re.search(r"([A-Z][\w ()-]+ API) has not been used in project", str(refused))
     return match[1] if match else None
-
-
-def _short(error: BaseException) -> str:
-    said = str(getattr(error, "message", None) or error).strip()
-    return (said.splitlines() or [type(error).__name__])[0][:300]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+_INDENT = 25
 
 
 class State(str, Enum):
@@ -69,9 +72,15 @@ def by(*steps: str) -> Remedy:
     return Remedy(steps)
 
 
-def lines(finding: Finding) -> list[str]:
-    """As a person reads it."""
-    first, *more = finding.found.splitlines() or [""]
-    head = [f" {finding.state.value:8} {finding.check:14} {first}", *(f"{'':25}{one}" for one in more)]
+def lines(finding: Finding, width: int | None = None) -> list[str]:
+    """As a person reads it; wrapped to ``width``, but for what is to be copied."""
+    said = finding.found.splitlines() or [""]
+    if width is not None and width > _INDENT + 20:
+        said = [part for one in said for part in textwrap.wrap(one, width - _INDENT, break_on_hyphens=False)]
+    first, *more = said
+    head = [f" {finding.state.value:8} {finding.check:14} {first}", *(f"{'':{_INDENT}}{one}" for one in more)]
     arrows = ["→", *["  or"] * len(finding.remedies)]
-    return [*head, *(f"{'':25}{arrow} {one}" for arrow, one in zip(arrows, finding.remedies, strict=False))]
+    return [
+        *head,
+        *(f"{'':{_INDENT}}{arrow} {one}" for arrow, one in zip(arrows, finding.remedies, strict=False)),
+    ]

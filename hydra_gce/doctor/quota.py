@@ -27,22 +27,28 @@ def check(patient: Patient) -> list[Finding]:
 
 def judge(candidates: Sequence[Candidate], elsewhere: Sequence[Candidate], quotas: Quotas, vm: VM) -> Finding:
     """``elsewhere``: where such a VM could be besides the places asked for."""
-    by_region = _first_of_each_region(candidates)
     if quotas.unknown and not quotas.regions:
         return skipped(NAME, quotas.unknown)
-    short = {one.region: found for one in by_region if (found := _short(one, quotas, vm)) is not None}
-    free = [one for one in by_region if one.region not in short]
+    short: dict[str, Shortage] = {}
+    free: dict[str, Candidate] = {}
+    for one in candidates:
+        found = _short(one, quotas, vm)
+        if found is None:
+            free.setdefault(one.region, one)
+        else:
+            short.setdefault(one.region, found)
     if free:
-        best = _room(free[0], quotas, vm)
-        fits = "" if best is None else f"; {best} such VMs fit in {free[0].region}"
-        lacking = f", none in {some(sorted(short))}" if short and len(short) <= len(free) else ""
-        return ok(NAME, f"room in {some([one.region for one in free])}{fits}{lacking}")
+        best = next(iter(free.values()))
+        fits = _room(best, quotas, vm)
+        many = "" if fits is None else f"; {fits} such VMs fit in {best.region}"
+        lacking = [one for one in short if one not in free]
+        none = f", none in {some(lacking)}" if lacking and len(lacking) <= len(free) else ""
+        return ok(NAME, f"room in {some(list(free))}{many}{none}")
     worst = next(iter(short.values()))
-    said = _said(worst, list(short))
-    others = [one for one in _first_of_each_region(elsewhere) if one.region not in short]
-    remedies = [*_other_regions(others, quotas, vm), by(worst.link)]
-    full = all(one.may_pass for one in short.values())
-    return (warning if full else error)(NAME, said, *remedies)
+    others = [one for one in elsewhere if one.region not in short]
+    remedies = [*_another_region(others, quotas, vm), by(worst.link)]
+    passes = all(one.may_pass for one in short.values())
+    return (warning if passes else error)(NAME, _said(worst, list(short)), *remedies)
 
 
 def _said(worst: Shortage, regions: list[str]) -> str:
@@ -51,7 +57,7 @@ def _said(worst: Shortage, regions: list[str]) -> str:
     return f"{str(worst).replace(f' in {worst.region}', '')} in {some(regions)}: all regions asked for"
 
 
-def _other_regions(others: Sequence[Candidate], quotas: Quotas, vm: VM) -> list[Remedy]:
+def _another_region(others: Sequence[Candidate], quotas: Quotas, vm: VM) -> list[Remedy]:
     for one in others:
         if _short(one, quotas, vm) is None:
             return [by(f"hydra.launcher.vm.regions=[{one.region}]")]
@@ -63,10 +69,6 @@ def _anywhere(vm: VM) -> list[Candidate]:
         return resolve(vm_request(replace(vm, zones=[], regions=[])))
     except ConfigError:
         return []
-
-
-def _first_of_each_region(candidates: Sequence[Candidate]) -> list[Candidate]:
-    return list({one.region: one for one in reversed(candidates)}.values())[::-1]
 
 
 def _short(one: Candidate, quotas: Quotas, vm: VM) -> Shortage | None:

@@ -14,7 +14,7 @@ def kind_of(credentials: Any) -> str:
     from google.oauth2.credentials import Credentials as PersonsCredentials
 
     if isinstance(credentials, AnonymousCredentials):
-        return "no account"
+        return "no account is needed here"
     if isinstance(credentials, PersonsCredentials):
         return "user account"
     email = getattr(credentials, "service_account_email", None)

@@ -1,8 +1,8 @@
 """The service account of the VMs, with the least that they need.
 
 - `roles/storage.objectUser` on the sweeps' bucket alone: code, data, results, records.
-- a role of the project's own with two permissions, bound to VMs of sweeps by a condition: to end itself when it has no
-  job any more. The smallest predefined role with that permission, roles/compute.instanceAdmin.v1, could make VMs and
+- a role of the project's own with one permission, bound to VMs of sweeps by a condition: to end itself when it has no
+  job any more. The smallest predefined role with it, roles/compute.instanceAdmin.v1, could make VMs and
   read their metadata, which hold the sweeps' keys.
 """
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from hydra_gce.backend import Backend
 
 ROLE_ID = "hydraGceVm"
-PERMISSIONS = ("compute.instances.delete", "compute.instances.get")
+PERMISSIONS = ("compute.instances.delete",)
 CONDITION = {
     "title": "VMs of sweeps",
     "description": "hydra-gce: VMs end themselves, and no others than those of sweeps",
