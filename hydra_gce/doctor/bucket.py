@@ -18,6 +18,8 @@ OBJECTS = (
     "storage.objects.list",
 )
 ROLE = "roles/storage.objectAdmin"
+BUCKET_ROLE = "roles/storage.legacyBucketReader"
+"""To see the bucket itself, which the roles for objects do not include."""
 CONTINENTS = {"US": ("us-", "northamerica-"), "EU": ("europe-",), "ASIA": ("asia-",)}
 
 
@@ -78,17 +80,19 @@ def judge(answer: Answer, regions: Sequence[str], patient: Patient, member: str)
     named = f"{project}-sweeps"
     own = by(f"{patient.setup} --bucket {named}", f"hydra.launcher.bucket={named}")
     if answer.closed:
-        give = (
-            f"gcloud storage buckets add-iam-policy-binding {address} --member={patient.member} --role={ROLE}"
-        )
         said = f"{address} belongs to somebody else, or is closed to you"
-        return [error(NAME, said, own, by(give))]
+        return [error(NAME, said, own, by(*_grants(answer.name, patient.member, (ROLE, BUCKET_ROLE))))]
     if answer.location is None:
         return [_missing(answer, patient, member)]
     if answer.lacks:
-        give = f"gcloud storage buckets add-iam-policy-binding {address} --member={member} --role={ROLE}"
         who = member.partition(":")[2] or member
-        return [error(NAME, f"{who} lacks {', '.join(answer.lacks)} on {address}", by(give))]
+        return [
+            error(
+                NAME,
+                f"{who} lacks {', '.join(answer.lacks)} on {address}",
+                by(*_grants(answer.name, member, (ROLE,))),
+            )
+        ]
     found = []
     if regions and not any(is_near(answer.location, region) for region in regions):
         found.append(_far(answer, regions, patient))
@@ -99,6 +103,13 @@ def judge(answer: Answer, regions: Sequence[str], patient: Patient, member: str)
         said = f"{address} could be opened to everybody by mistake: public access is not prevented"
         found.append(warning(NAME, said, by(setup_of(patient))))
     return found or [ok(NAME, f"{address} in {answer.location.lower()}")]
+
+
+def _grants(name: str, member: str, roles: Sequence[str]) -> list[str]:
+    return [
+        f"gcloud storage buckets add-iam-policy-binding gs://{name} --member={member} --role={role}"
+        for role in roles
+    ]
 
 
 def setup_of(patient: Patient) -> str:

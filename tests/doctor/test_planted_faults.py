@@ -17,6 +17,7 @@ from tests.doctor.clinic import POLICY, Clinic
 from tests.local.embedded import PROJECT
 
 HERE = "vm.regions=[us-central1]"
+LAUNCHER = ("roles/compute.instanceAdmin.v1", "roles/iam.serviceAccountUser")
 REST = ("roles/viewer", "roles/storage.admin", "roles/serviceusage.serviceUsageAdmin")
 
 
@@ -127,6 +128,9 @@ FAULTS = [
           lambda clinic: clinic.give(*REST, "roles/iam.serviceAccountUser")),
     Fault("may_not_act_as_the_account", "VM account", "error", "iam.serviceAccounts.actAs",
           lambda clinic: clinic.give(*REST, "roles/compute.instanceAdmin.v1")),
+    Fault("bucket_read_only", "bucket", "error", "storage.objects.create",
+          lambda clinic: clinic.give("roles/viewer", *LAUNCHER)),
+    Fault("bucket_closed", "bucket", "error", "closed to you", lambda clinic: clinic.give(*LAUNCHER), remedy=1),
     Fault("gpu_quota_zero", "quota", "error", "NVIDIA_L4_GPUS is 0 in us-central1",
           _quota("us-central1", "NVIDIA_L4_GPUS"), ("--gpu", "L4", "--regions", "us-central1")),
     Fault("no_gpu_at_all", "quota", "error", "GPUS_ALL_REGIONS is 0 in the whole project",
