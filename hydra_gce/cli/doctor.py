@@ -9,7 +9,7 @@ import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
-from hydra_gce.cli.common import Verbs, add_backend
+from hydra_gce.cli.common import Verbs, add_backend, tell_if_embedded
 from hydra_gce.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
         if not options.json:
             print("\n".join(lines(finding, width)), flush=True)
 
-    project = _examine(settings, _words(options), tell)
+    project = _examine(options, settings, tell)
     failed = any(one.state is State.ERROR for one in findings)
     if options.json:
         report = {"ok": not failed, "project": project, "findings": [one.as_json() for one in findings]}
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _examine(settings: Settings, words: str, tell: Any) -> str | None:
+def _examine(options: argparse.Namespace, settings: Settings, tell: Any) -> str | None:
     from hydra_gce.backend import connect
     from hydra_gce.doctor import examine
     from hydra_gce.doctor.credentials import LOGIN, NAME
@@ -77,7 +77,8 @@ def _examine(settings: Settings, words: str, tell: Any) -> str | None:
         remedy = by("hydra.launcher.project=<project id>") if without_project else by(LOGIN)
         tell(error(NAME, str(missing).partition(". ")[0], remedy))
         return None
-    examine(patient_of(backend, settings, os.environ, f"hydra-gce setup{words}"), tell)
+    tell_if_embedded(options, backend)
+    examine(patient_of(backend, settings, os.environ, f"hydra-gce setup{_words(options)}"), tell)
     return backend.project
 
 

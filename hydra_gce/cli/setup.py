@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hydra_gce.cli.common import Verbs, add_backend, connect
+from hydra_gce.cli.common import Verbs, add_backend, connect, tell_if_embedded
 from hydra_gce.errors import ConfigError, CredentialsError, HydraGCEError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def run(options: argparse.Namespace) -> int:
     if options.keep_days < 0:
         raise ConfigError(f"--keep-days {options.keep_days}: say how many days, or 0 to keep all for ever")
     backend = connect(options)
+    tell_if_embedded(options, backend)
     if options.refresh:
         return _refresh(backend)
     wishes = Wishes(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import pexpect
 import pytest
 
 from hydra_gce.local.services.call import ADMIN
@@ -98,6 +100,27 @@ def test_what_is_declined_is_left_out(bare: Clinic, monkeypatch: pytest.MonkeyPa
     assert code == 0
     assert "left out" in out
     assert inventory(bare) == before
+
+
+def test_each_step_is_asked_for_at_a_terminal(bare: Clinic) -> None:
+    """No to the firewall rule, yes to all else; the next run offers it again."""
+    command = [sys.executable, "-m", "hydra_gce.cli", "setup", "--backend", "local"]
+    terminal = pexpect.spawn(command[0], command[1:], encoding="utf-8", timeout=100, dimensions=(40, 200))
+    asked = []
+    while terminal.expect([r"next  ([^:]+):", pexpect.EOF]) == 0:
+        asked.append(terminal.match[1])
+        terminal.expect(r"do it\? \[Y/n\] ")
+        terminal.sendline("n" if "firewall" in asked[-1] else "")
+    terminal.close()
+    assert terminal.exitstatus == 0
+    assert "offered again" in terminal.before
+    assert [one for one in asked if "firewall" in one] == ["firewall rule for ssh"]
+    names = [one["name"] for one in inventory(bare)["firewalls"]]
+    assert "hydra-gce-iap-ssh" not in names
+    assert [one["email"] for one in inventory(bare)["accounts"]][1:] == [VM]
+
+    code, out, _ = setup(bare, "--dry-run")
+    assert (code, "1 step would be done" in out) == (0, True)
 
 
 def test_the_vms_account_can_do_no_more_than_it_must(bare: Clinic) -> None:

@@ -54,7 +54,11 @@ def test_terraform_itself_takes_it(written: Path) -> None:
 
     form = run("fmt", "-check", "-diff")
     assert form.returncode == 0, form.stdout + form.stderr
-    if run("init", "-backend=false", "-input=false").returncode != 0:
+    try:
+        ready = run("init", "-backend=false", "-input=false").returncode == 0
+    except subprocess.TimeoutExpired:
+        ready = False
+    if not ready:
         pytest.skip("terraform cannot fetch its provider here")
     valid = run("validate")
     assert valid.returncode == 0, valid.stdout + valid.stderr
