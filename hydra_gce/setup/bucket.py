@@ -6,11 +6,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.bucket import ROOT
-from hydra_gce.doctor.account import OBJECT_ROLE
 from hydra_gce.doctor.bucket import forgets
 from hydra_gce.errors import ConfigError
 from hydra_gce.setup import hcl
-from hydra_gce.setup.account import Account
 from hydra_gce.setup.step import LABEL, Removal, Step, patiently
 
 if TYPE_CHECKING:
@@ -21,10 +19,9 @@ if TYPE_CHECKING:
 PREFIXES = tuple(f"{ROOT}{one}/" for one in ("code", "data", "environments", "launcher", "sweeps"))
 MADE = "made"
 """The label's value on a bucket that setup has made; on others it names what setup has changed."""
-LIFECYCLE, UNIFORM, PRIVATE = "lifecycle", "uniform", "private"
+LIFECYCLE, UNIFORM, PRIVATE, ROLE = "lifecycle", "uniform", "private", "role"
 _PARTS_DAYS = 7
 _DEFAULT_PLACE = "US"
-_POLICY_VERSION = 3
 
 
 class BucketStep(Step):
@@ -72,28 +69,17 @@ class BucketStep(Step):
             found.iam_configuration.uniform_bucket_level_access_enabled = True
         if PRIVATE in lacks:
             found.iam_configuration.public_access_prevention = "enforced"
-        marks = found.labels.get(LABEL, "")
-        if lacks and marks != MADE:
-            done = dict.fromkeys([*filter(None, marks.split("_")), *lacks])
-            found.labels = {**found.labels, LABEL: "_".join(done)}
         if lacks:
+            mark(found, lacks)
             found.patch()
 
     def made(self) -> list[Removal]:
-        from google.api_core.exceptions import GoogleAPICallError
-
         removals = []
-        try:
-            buckets = list(self._backend.buckets.list_buckets())
-        except GoogleAPICallError as error:
-            if "has not been used in project" in str(error):
-                return []
-            raise
-        for found in buckets:
-            marks = found.labels.get(LABEL)
+        for found in marked(self._backend):
+            marks = found.labels[LABEL]
             if marks == MADE:
                 removals.append(self._removal(found))
-            elif marks:
+            else:
                 what = f"what setup has changed of gs://{found.name} ({marks.replace('_', ', ')})"
                 removals.append(Removal(what, lambda found=found: _change_back(found)))  # type: ignore[misc]
         return removals
@@ -179,77 +165,24 @@ class BucketStep(Step):
         ]
 
 
-class UsesBucket(Step):
-    """The role of the VMs in the bucket."""
+def marked(backend: Backend) -> list[storage.Bucket]:
+    """The project's buckets that setup has made or changed; none where Cloud Storage is off."""
+    from google.api_core.exceptions import Forbidden
 
-    title = "role of the VMs in the bucket"
-    why = "VMs read code and data there and write what comes of them"
-
-    def __init__(self, backend: Backend, account: Account, name: str) -> None:
-        self._backend = backend
-        self._account = account
-        self._name = name
-
-    def missing(self) -> list[str]:
-        if self._is_bound(self._name):
+    try:
+        return [one for one in backend.buckets.list_buckets() if one.labels.get(LABEL)]
+    except Forbidden as error:
+        if "has not been used in project" in str(error):
             return []
-        return [f"give {OBJECT_ROLE} on gs://{self._name} to {self._account.email}"]
-
-    def make(self) -> None:
-        def once() -> None:
-            bucket = self._backend.buckets.bucket(self._name)
-            policy = bucket.get_iam_policy(requested_policy_version=_POLICY_VERSION)
-            policy.version = _POLICY_VERSION
-            if not _binding(policy, self._account.member):
-                policy.bindings.append({"role": OBJECT_ROLE, "members": {self._account.member}})
-                bucket.set_iam_policy(policy)
-
-        patiently(once)
-
-    def made(self) -> list[Removal]:
-        """Where the bucket goes, too, this is done once more than needed, and never too late."""
-        if not self._is_bound(self._name):
-            return []
-        what = f"the role {OBJECT_ROLE} of {self._account.email} on gs://{self._name}"
-        return [Removal(what, self._unbind)]
-
-    def terraform(self) -> str:
-        fields = {
-            "bucket": hcl.Ref("google_storage_bucket.sweeps.name"),
-            "role": OBJECT_ROLE,
-            "member": hcl.Ref("google_service_account.vm.member"),
-        }
-        return hcl.resource("google_storage_bucket_iam_member", "vm", fields)
-
-    def _unbind(self) -> None:
-        bucket = self._backend.buckets.bucket(self._name)
-        policy = bucket.get_iam_policy(requested_policy_version=_POLICY_VERSION)
-        policy.version = _POLICY_VERSION
-        for binding in _binding(policy, self._account.member):
-            binding["members"] = set(binding["members"]) - {self._account.member}
-        bucket.set_iam_policy(policy)
-
-    def _is_bound(self, name: str) -> bool:
-        from google.api_core.exceptions import Forbidden, NotFound
-
-        try:
-            bucket = self._backend.buckets.bucket(name)
-            policy = bucket.get_iam_policy(requested_policy_version=_POLICY_VERSION)
-        except NotFound:
-            return False
-        except Forbidden as error:
-            if "has not been used in project" in str(error):
-                return False
-            raise
-        return bool(_binding(policy, self._account.member))
+        raise
 
 
-def _binding(policy: Any, member: str) -> list[Any]:
-    return [
-        one
-        for one in policy.bindings
-        if one["role"] == OBJECT_ROLE and member in one["members"] and not one.get("condition")
-    ]
+def mark(found: storage.Bucket, changed: Iterable[str]) -> None:
+    """Notes in the label what setup changes of a bucket that it has not made; `patch` writes it."""
+    marks = found.labels.get(LABEL, "")
+    if marks != MADE:
+        done = dict.fromkeys([*filter(None, marks.split("_")), *changed])
+        found.labels = {**found.labels, LABEL: "_".join(done)}
 
 
 def _keeps_days(found: storage.Bucket, days: int) -> bool:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from hydra_gce.setup import hcl
 from hydra_gce.setup.account import Account, EndsItself
 from hydra_gce.setup.apis import Apis
-from hydra_gce.setup.bucket import BucketStep, UsesBucket
+from hydra_gce.setup.bucket import BucketStep
+from hydra_gce.setup.bucket_role import UsesBucket
 from hydra_gce.setup.network import Firewall, Nat
 from hydra_gce.setup.step import Step
 

@@ -193,6 +193,27 @@ def test_a_bucket_that_was_there_is_put_right_and_back(bare: Clinic) -> None:
     }
 
 
+def test_a_bucket_that_needs_nothing_but_a_role_is_remembered(bare: Clinic) -> None:
+    """It is not the default one, and undo is not told its name."""
+    body = {
+        "name": "mine",
+        "lifecycle": {"rule": [{"action": {"type": "Delete"}, "condition": {"age": 90}}]},
+        "iamConfiguration": {
+            "publicAccessPrevention": "enforced",
+            "uniformBucketLevelAccess": {"enabled": True},
+        },
+    }
+    bare.rest("POST", f"storage/v1/b?project={PROJECT}", body)
+    before = inventory(bare)
+
+    assert setup(bare, "--yes", "--bucket", "mine")[0] == 0
+    assert inventory(bare)["buckets"][0]["labels"] == {"hydra-gce-setup": "role"}
+    assert setup(bare, "--undo", "--yes")[0] == 0
+    after = inventory(bare)
+    assert after["bucket policies"] == before["bucket policies"]
+    assert "labels" not in after["buckets"][0] or after["buckets"][0]["labels"] == {}
+
+
 def test_a_bucket_cannot_be_moved(bare: Clinic) -> None:
     assert setup(bare, "--yes")[0] == 0
     code, _, err = setup(bare, "--yes", "--bucket-location", "europe-west4")
