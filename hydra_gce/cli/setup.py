@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from hydra_gce.setup import Wishes
 
 API_KEY = "HYDRA_GCE_BILLING_API_KEY"
-_DAYS = 90
 _STDOUT = "-"
 
 
@@ -38,9 +37,8 @@ def add(verbs: Verbs) -> None:
     verb.add_argument(
         "--keep-days",
         type=int,
-        default=_DAYS,
         metavar="DAYS",
-        help=f"old code, data and sweeps are deleted after so many days; 0: never (default {_DAYS})",
+        help="old code, data and sweeps are deleted after so many days; 0: never (left out: as it is, 90 in a new one)",
     )
     verb.add_argument("--network", default="default", help="the network of the VMs")
     verb.add_argument(
@@ -79,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.with_content and not options.undo:
         raise ConfigError("hydra-gce setup: --with-content goes with --undo")
-    if options.keep_days < 0:
+    if options.keep_days is not None and options.keep_days < 0:
         raise ConfigError(f"--keep-days {options.keep_days}: say how many days, or 0 to keep all for ever")
     backend = connect(options)
     tell_if_embedded(options, backend)
@@ -88,7 +86,7 @@ def run(options: argparse.Namespace) -> int:
     wishes = Wishes(
         bucket=options.bucket,
         location=options.bucket_location,
-        days=options.keep_days or None,
+        days=options.keep_days,
         network=options.network,
         nat=_regions(options.nat),
         with_content=options.with_content,

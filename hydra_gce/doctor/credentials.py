@@ -48,7 +48,7 @@ def judge(answer: Answer) -> Finding:
     if answer.refused is None:
         who = answer.member.partition(":")[2]
         named = who if who != "YOU" and who not in answer.kind else ""
-        return ok(NAME, " ".join(filter(None, (answer.kind, named))))
+        return ok(NAME, ", ".join(filter(None, (answer.kind, named))))
     said = f"the {answer.kind}'s credentials have expired or were revoked ({answer.refused})"
     if answer.kind.startswith("service account") and answer.file:
         email = answer.kind.removeprefix("service account ")

@@ -22,10 +22,11 @@ MADE = "made"
 LIFECYCLE, UNIFORM, PRIVATE, ROLE = "lifecycle", "uniform", "private", "role"
 _PARTS_DAYS = 7
 _DEFAULT_PLACE = "US"
+DAYS = 90
 
 
 class BucketStep(Step):
-    """``days``: how long code, data and sweeps are kept; None: for ever."""
+    """``days``: how long code, data and sweeps are kept; 0: for ever; None: as it is, and `DAYS` in a new bucket."""
 
     title = "bucket"
     why = "code, data, results and records of sweeps travel through it"
@@ -43,10 +44,12 @@ class BucketStep(Step):
     def missing(self) -> list[str]:
         found = self._find()
         if found is None:
-            old = f", old objects deleted after {self._days} days" if self._days else ""
+            old = f", old objects deleted after {self._kept_days} days" if self._kept_days else ""
             return [f"make gs://{self._name} in {self._place}: uniform access, public access prevented{old}"]
         sentences = {
-            LIFECYCLE: f"delete objects below {ROOT} in gs://{self._name} after {self._days} days",
+            LIFECYCLE: f"delete objects below {ROOT} in gs://{self._name} after {self._kept_days} days"
+            if self._kept_days
+            else f"delete nothing any more in gs://{self._name}",
             UNIFORM: f"let roles alone decide who may use gs://{self._name}, not the objects' own lists",
             PRIVATE: f"prevent gs://{self._name} from being opened to the public",
         }
@@ -144,7 +147,7 @@ class BucketStep(Step):
 
     def _lacks(self, found: storage.Bucket) -> list[str]:
         access, lacks = found.iam_configuration, []
-        if self._days is not None and not _keeps_days(found, self._days):
+        if not self._has_days(found):
             lacks.append(LIFECYCLE)
         if not access.uniform_bucket_level_access_enabled:
             lacks.append(UNIFORM)
@@ -152,12 +155,28 @@ class BucketStep(Step):
             lacks.append(PRIVATE)
         return lacks
 
+    @property
+    def _kept_days(self) -> int:
+        return DAYS if self._days is None else self._days
+
+    def _has_days(self, found: storage.Bucket) -> bool:
+        """Whether the bucket keeps what is old for as long as was asked for."""
+        rules = [dict(rule) for rule in found.lifecycle_rules]
+        if self._days is None:
+            return any(forgets(rule) for rule in rules)
+        if self._days == 0:
+            return not any(_is_ours(rule) for rule in rules)
+        return any(forgets(rule) and rule["condition"].get("age") == self._days for rule in rules)
+
     def _rules(self) -> list[dict[str, Any]]:
         """The lifecycle: https://cloud.google.com/storage/docs/lifecycle"""
-        if self._days is None:
+        if not self._kept_days:
             return []
         return [
-            {"action": {"type": "Delete"}, "condition": {"age": self._days, "matchesPrefix": list(PREFIXES)}},
+            {
+                "action": {"type": "Delete"},
+                "condition": {"age": self._kept_days, "matchesPrefix": list(PREFIXES)},
+            },
             {
                 "action": {"type": "AbortIncompleteMultipartUpload"},
                 "condition": {"age": _PARTS_DAYS, "matchesPrefix": [ROOT]},
@@ -183,15 +202,6 @@ def mark(found: storage.Bucket, changed: Iterable[str]) -> None:
     if marks != MADE:
         done = dict.fromkeys([*filter(None, marks.split("_")), *changed])
         found.labels = {**found.labels, LABEL: "_".join(done)}
-
-
-def _keeps_days(found: storage.Bucket, days: int) -> bool:
-    return any(forgets(dict(rule)) for rule in found.lifecycle_rules if _age(rule) == days)
-
-
-def _age(rule: Any) -> int | None:
-    age = dict(rule).get("condition", {}).get("age")
-    return None if age is None else int(age)
 
 
 def _others(found: storage.Bucket) -> Iterable[Any]:

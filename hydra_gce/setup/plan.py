@@ -17,17 +17,16 @@ from hydra_gce.setup.step import Step
 if TYPE_CHECKING:
     from hydra_gce.backend import Backend
 
-DAYS = 90
 PROVIDER = ">= 5.0"
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """``location`` "": the bucket's own place, or US for a new one. ``days`` None: nothing is ever deleted."""
+    """``location`` "": the bucket's own place, or US for a new one. ``days``: see `bucket`."""
 
     bucket: str | None = None
     location: str = ""
-    days: int | None = DAYS
+    days: int | None = None
     network: str = "default"
     nat: Sequence[str] = ()
     with_content: bool = False

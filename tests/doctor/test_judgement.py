@@ -55,7 +55,7 @@ def remedies(finding: Finding) -> list[str]:
 
 def test_credentials_are_named_by_their_kind() -> None:
     known = credentials.judge(credentials.Answer("user account", "user:me@example.com", None, None))
-    assert (known.state, known.found) == (OK, "user account me@example.com")
+    assert (known.state, known.found) == (OK, "user account, me@example.com")
     unknown = credentials.judge(credentials.Answer("user account", "user:YOU", None, None))
     assert unknown.found == "user account"
 

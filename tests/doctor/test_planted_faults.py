@@ -162,7 +162,7 @@ FAULTS = [
           words=("vm.scopes=[https://www.googleapis.com/auth/compute]",)),
     Fault("clock_ahead", "clock", "error", "10 min ahead", lambda clinic: clinic.chaos({"clock_s": 600}),
           by_hand=_well_again),
-    Fault("clock_behind", "clock", "warning", "60 s behind", lambda clinic: clinic.chaos({"clock_s": -60}),
+    Fault("clock_behind", "clock", "warning", "s behind", lambda clinic: clinic.chaos({"clock_s": -60}),
           by_hand=_well_again),
     Fault("python_too_old", "Python", "error", "3.8", words=("env.python='3.8'",)),
     Fault("mlflow_silent", "MLflow", "error", "does not answer", _name_a_dead_server, remedy=1),

@@ -154,6 +154,13 @@ def test_other_days_change_the_rule_and_no_other(bare: Clinic) -> None:
     bucket = bare.rest("GET", f"storage/v1/b/{BUCKET}")
     assert [one["condition"]["age"] for one in bucket["lifecycle"]["rule"]] == [7, 7]
 
+    code, out, _ = setup(bare, "--yes")
+    assert (code, "nothing to do" in out) == (0, True)  # days that were chosen stay
+
+    assert setup(bare, "--yes", "--keep-days", "0")[0] == 0
+    assert not bare.rest("GET", f"storage/v1/b/{BUCKET}").get("lifecycle", {}).get("rule")
+    assert "nothing to do" in setup(bare, "--yes", "--keep-days", "0")[1]
+
 
 def test_a_bucket_with_content_stays_unless_said_so(bare: Clinic) -> None:
     before = inventory(bare)
