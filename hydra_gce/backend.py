@@ -66,11 +66,14 @@ class Backend:
         options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
         return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
 
-    def rest(self, api: str) -> Rest:
-        """One of Google's smaller APIs by its name: "iam", "serviceusage", "cloudresourcemanager", ..."""
+    def rest(self, api: str, *, counted: bool = True) -> Rest:
+        """One of Google's smaller APIs by its name: "iam", "serviceusage", "cloudresourcemanager", ...
+
+        :param counted: a person's requests are counted on the project's quotas; without it on those of his login.
+        """
         from hydra_gce.rest import Rest
 
-        return Rest(self.apis.format(api=api), self.credentials, self.project)
+        return Rest(self.apis.format(api=api), self.credentials, self.project if counted else None)
 
     def _compute(self, client: str) -> Any:
         from google.cloud import compute_v1

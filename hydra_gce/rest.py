@@ -11,9 +11,9 @@ _ADDRESS = re.compile(r"^(?:\d{3} )?[A-Z]+ https?://\S+: ")
 
 
 class Rest:
-    """One API, at ``base``; ``project`` is the one that requests of a person are counted on."""
+    """One API, at ``base``; ``project`` is what a person's requests are counted on, None what his login has."""
 
-    def __init__(self, base: str, credentials: Any, project: str) -> None:
+    def __init__(self, base: str, credentials: Any, project: str | None) -> None:
         self._base = base
         self._credentials = credentials
         self._project = project
@@ -51,7 +51,8 @@ class Rest:
         from google.oauth2.credentials import Credentials as PersonsCredentials
 
         credentials = self._credentials
-        if isinstance(credentials, PersonsCredentials) and not credentials.quota_project_id:
+        persons = isinstance(credentials, PersonsCredentials) and not credentials.quota_project_id
+        if persons and self._project is not None:
             # They belong to no project, and these APIs want one to count the requests on.
             credentials = credentials.with_quota_project(self._project)
         return AuthorizedSession(credentials)

@@ -41,13 +41,15 @@ OF_THIS_MACHINE = (machine, python, mlflow, gcloud)
 """Those that ask Google nothing."""
 
 _PERMISSION = re.compile(r"[Rr]equired '([\w.]+)' permission|Permission '([\w.]+)' denied")
-_VIEWERS = {
-    "cloudresourcemanager": "roles/browser",
-    "compute": "roles/compute.viewer",
-    "iam": "roles/iam.serviceAccountViewer",
-    "resourcemanager": "roles/browser",
-    "serviceusage": "roles/serviceusage.serviceUsageViewer",
+_MAY_LOOK = {
+    account.NAME: "roles/iam.serviceAccountViewer",
+    apis.NAME: "roles/serviceusage.serviceUsageViewer",
+    permissions.NAME: "roles/browser",
+    project.NAME: "roles/browser",
 }
+"""The smallest role with which a check may ask; `_OTHERWISE` is that of the others."""
+_OTHERWISE = "roles/compute.viewer"
+_CONSUMER = "roles/serviceusage.serviceUsageConsumer"
 
 
 def examine(patient: Patient, tell: Callable[[Finding], None] = lambda finding: None) -> list[Finding]:
@@ -105,15 +107,17 @@ def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
     title = off(refused)
     if title:
         return skipped(name, f"the {title} is off: see APIs")
+    if getattr(refused, "reason", None) == "USER_PROJECT_DENIED":
+        give = grant(patient.project, patient.member, _CONSUMER)
+        return skipped(name, "your requests may not be counted on this project", by(give))
     said = sentence(refused)
     permission = next(
         (group for match in _PERMISSION.finditer(said) for group in match.groups() if group), None
     )
-    role = _VIEWERS.get((permission or "").partition(".")[0])
-    if role is None:
-        return skipped(name, f"it may not be asked: {said}")
-    give = grant(patient.project, patient.member, role)
-    return skipped(name, f"it may not be asked: {permission} is missing", by(give))
+    give = grant(patient.project, patient.member, _MAY_LOOK.get(name, _OTHERWISE))
+    return skipped(
+        name, f"it may not be asked: {f'{permission} is missing' if permission else said}", by(give)
+    )
 
 
 def off(refused: Exception) -> str | None:

@@ -33,8 +33,19 @@ def check(patient: Patient) -> list[Finding]:
     except (Forbidden, NotFound) as refused:
         if off(refused):
             raise
-    found = asked.get("v3/projects:search", pageSize=200).get("projects", [])
-    return [judge(Answer(patient.project, None, [one["projectId"] for one in found]))]
+    return [judge(Answer(patient.project, None, _others(patient)))]
+
+
+def _others(patient: Patient) -> list[str]:
+    """The projects that there are for whoever asks; none where that cannot be asked either."""
+    from google.api_core.exceptions import GoogleAPICallError
+
+    asked = patient.backend.rest("cloudresourcemanager", counted=False)  # not on a project that there is not
+    try:
+        found = asked.get("v3/projects:search", pageSize=200).get("projects", [])
+    except GoogleAPICallError:
+        return []
+    return [str(one["projectId"]) for one in found]
 
 
 def judge(answer: Answer) -> Finding:

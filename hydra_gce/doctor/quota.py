@@ -21,7 +21,9 @@ def check(patient: Patient) -> list[Finding]:
         return [skipped(NAME, "there is no such machine: see machine")]
     quotas = read(patient.backend)
     if quotas.unknown and not quotas.regions:
-        patient.backend.projects.get(project=patient.project, timeout=20.0)  # raises what it is that forbids it
+        patient.backend.projects.get(
+            project=patient.project, timeout=20.0
+        )  # raises what it is that forbids it
     vm = patient.settings.vm
     elsewhere = [] if patient.anywhere else _anywhere(vm)
     return [judge(patient.candidates, elsewhere, quotas, vm)]

@@ -33,7 +33,7 @@ def test_a_viewer_is_told_what_he_may_not_ask(clinic: Clinic) -> None:
     clinic.give("roles/compute.viewer")
     found = clinic.doctor()
     assert found["APIs"][0]["state"] == "skipped"
-    assert "serviceusage.services.get is missing" in found["APIs"][0]["found"]
+    assert "Permission denied to get service" in found["APIs"][0]["found"]
     ((remedy,),) = found["APIs"][0]["remedies"]
     assert "--role=roles/serviceusage.serviceUsageViewer" in remedy
     assert found["permissions"][0]["state"] == "error"

@@ -84,12 +84,12 @@ def demand_on(cloud: Cloud, project: str, service: str) -> None:
 
 
 def get(cloud: Cloud, call: Call) -> Json:
-    _demand(cloud, call, "serviceusage.services.get")
+    _demand(cloud, call, "get", [call.path["service"]])
     return _service(cloud, call.path["project"], call.path["service"])
 
 
 def list_(cloud: Cloud, call: Call) -> Json:
-    _demand(cloud, call, "serviceusage.services.list")
+    _demand(cloud, call, "list")
     shown = [_service(cloud, call.path["project"], name) for name in sorted(TITLES)]
     wanted = call.one("filter").removeprefix("state:")
     if wanted not in ("", "ENABLED", "DISABLED"):
@@ -98,8 +98,8 @@ def list_(cloud: Cloud, call: Call) -> Json:
 
 
 def batch_get(cloud: Cloud, call: Call) -> Json:
-    _demand(cloud, call, "serviceusage.services.get")
     names = [one.rsplit("/", 1)[-1] for one in call.query.get("names", [])]
+    _demand(cloud, call, "get", names)
     return {"services": [_service(cloud, call.path["project"], name) for name in names]}
 
 
@@ -119,7 +119,7 @@ def batch_enable(cloud: Cloud, call: Call) -> Json:
 def disable(cloud: Cloud, call: Call) -> Json:
     """Disables one. Raises 400 where another enabled one needs it and `disableDependentServices` is not said."""
     project, service = call.path["project"], call.path["service"]
-    _demand(cloud, call, "serviceusage.services.disable")
+    _demand(cloud, call, "disable", [service])
     _service(cloud, project, service)
     dependents = [one for one in _NEEDED_BY.get(service, ()) if is_on(cloud, one)]
     if dependents and not call.body.get("disableDependentServices"):
@@ -146,9 +146,9 @@ def get_operation(cloud: Cloud, call: Call) -> Json:
     return {"name": f"operations/{call.path['operation']}", "done": True}
 
 
-def _enable(cloud: Cloud, call: Call, names: Iterable[str]) -> Json:
+def _enable(cloud: Cloud, call: Call, names: list[str]) -> Json:
     project = call.path["project"]
-    _demand(cloud, call, "serviceusage.services.enable")
+    _demand(cloud, call, "enable", names)
     for name in names:
         _service(cloud, project, name)
     for name in names:
@@ -193,7 +193,20 @@ def _service(cloud: Cloud, project: str, name: str) -> Json:
     }
 
 
-def _demand(cloud: Cloud, call: Call, permission: str) -> None:
+def _demand(cloud: Cloud, call: Call, verb: str, services: Iterable[str] = ()) -> None:
+    """Raises 403 as Service Usage words it: aquasecurity/cloudsploit, issue 1606; it names no permission."""
     project = call.path["project"]
-    what = f"//cloudresourcemanager.googleapis.com/projects/{project}"
-    policies.demand(cloud, call, permission, what, f"projects/{project}")
+    if f"serviceusage.services.{verb}" in policies.granted(cloud, call.caller, f"projects/{project}"):
+        return
+    named = ", ".join(services)
+    what = (
+        f"{verb} service [{named}]"
+        if named
+        else f"list services for consumer container [projects/{project_number(project)}]"
+    )
+    details = {
+        "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+        "reason": "AUTH_PERMISSION_DENIED",
+        "domain": "serviceusage.googleapis.com",
+    }
+    raise RpcError(403, f"Permission denied to {what}", details=[details])
