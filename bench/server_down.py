@@ -37,15 +37,17 @@ from omegaconf import DictConfig
 
 @hydra.main(version_base="1.3", config_path=None)
 def main(config: DictConfig) -> None:
-    steps = []
-    with mlflow.start_run():
+    step = 0
+    notes = Path(HydraConfig.get().runtime.output_dir, "steps.jsonl").open("w", buffering=1)
+    with notes, mlflow.start_run():
         until = time.time() + config.seconds
         while time.time() < until:
             began, clock = time.time(), time.perf_counter()
             loss = sum(number**-2.0 for number in range(1, 20_000))  # some milliseconds of work
-            mlflow.log_metric("loss", loss, step=len(steps))
-            steps.append((began, time.perf_counter() - clock))
-    Path(HydraConfig.get().runtime.output_dir, "steps.json").write_text(json.dumps(steps))
+            mlflow.log_metric("loss", loss, step=step)
+            took = time.perf_counter() - clock
+            step += 1
+            notes.write(f"{json.dumps((began, took))}\\n")
 
 
 if __name__ == "__main__":
@@ -67,27 +69,27 @@ LIMIT_S = 900.0
 
 @dataclass
 class Sweep:
-    """One point's, in one mode; ``steps`` are when each began and how many seconds it took."""
+    """One point's, in one mode; ``steps`` are when each began and how many seconds it took, ``error`` is what the
+    program died of.
+    """
 
     mode: str
     directory: Path
     process: subprocess.Popen[bytes]
     steps: list[tuple[float, float]] = field(default_factory=list)
+    error: str = ""
 
     @property
     def experiment(self) -> str:
         return experiment_of(self.mode)
 
     def end(self) -> None:
-        """Waits for it, and reads what its program noted.
-
-        :raises SystemExit: it failed.
-        """
+        """Waits for it, and reads what its program noted."""
         if self.process.wait(LIMIT_S):
-            raise SystemExit(f"the sweep in mode {self.mode} failed: {(self.directory / 'log').read_text()}")
-        self.steps = [
-            (began, took) for began, took in json.loads(next(self.directory.rglob("steps.json")).read_text())
-        ]
+            said = (self.directory / "log").read_text().splitlines()
+            self.error = next((line for line in said if " failed: " in line), said[-1]).partition(": ")[2]
+        notes = next(self.directory.rglob("steps.jsonl")).read_text().splitlines()
+        self.steps = [(began, took) for began, took in map(json.loads, notes)]
 
 
 def experiment_of(mode: str) -> str:
@@ -176,8 +178,9 @@ def measure(seconds: float) -> tuple[list[list[str]], list[str]]:
                     took = [step for began, step in sweep.steps if first <= began < last]
                     rows.append([f"{sweep.mode}, server {phase}", *distribution(took)])
                 there = logged(server.uri, sweep.experiment)
+                died = f"; the program died of it: {sweep.error[:160]}" if sweep.error else ""
                 fates.append(
-                    f"{sweep.mode}: {len(sweep.steps):,} steps logged, {there:,} in the server at the end"
+                    f"{sweep.mode}: {len(sweep.steps):,} steps logged, {there:,} in the server at the end{died}"
                 )
         finally:
             for sweep in sweeps:

@@ -92,6 +92,10 @@ class Backend:
         return self._compute("InstancesClient")  # type: ignore[no-any-return]
 
     @cached_property
+    def instance_templates(self) -> compute_v1.InstanceTemplatesClient:
+        return self._compute("InstanceTemplatesClient")  # type: ignore[no-any-return]
+
+    @cached_property
     def zone_operations(self) -> compute_v1.ZoneOperationsClient:
         return self._compute("ZoneOperationsClient")  # type: ignore[no-any-return]
 

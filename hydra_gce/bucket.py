@@ -52,8 +52,31 @@ class SweepNames:
         return f"{self.prefix}ledger.json"
 
     @property
+    def watcher(self) -> str:
+        """Who watches the sweep: see ``lease``."""
+        return f"{self.prefix}watcher"
+
+    @property
+    def view(self) -> str:
+        """What its watcher shows, for all others: see ``view``."""
+        return f"{self.prefix}view.json"
+
+    @property
+    def plans(self) -> str:
+        """What its launches settled, as a prefix: see ``plan``."""
+        return f"{self.prefix}plan/"
+
+    def plan(self, number: int) -> str:
+        return f"{self.plans}{number:06d}"
+
+    @property
+    def wishes(self) -> str:
+        """What people ask of a sweep while it runs, as a prefix: see ``wishes``."""
+        return f"{self.prefix}wishes/"
+
+    @property
     def relay(self) -> str:
-        """Who plays the MLflow records: see ``tracking.relay.lease``."""
+        """Who plays the MLflow records: see ``lease``."""
         return f"{self.prefix}relay"
 
     @property
@@ -72,8 +95,12 @@ class SweepNames:
     def claim(self, num: int) -> str:
         return f"{self.job(num)}claim"
 
+    def results(self, num: int) -> str:
+        """Of all attempts that came to an end, as a prefix."""
+        return f"{self.job(num)}result/"
+
     def result(self, num: int, attempt: int) -> str:
-        return f"{self.job(num)}result/{attempt:03d}"
+        return f"{self.results(num)}{attempt:03d}"
 
     def log(self, num: int, attempt: int, part: int) -> str:
         return f"{self.job(num)}log/{attempt:03d}-{part:06d}"

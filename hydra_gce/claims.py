@@ -37,6 +37,11 @@ def read(bucket: Bucket, names: SweepNames, num: int) -> Claim | None:
     return Claim(num, int(content["attempt"]), content["instance"], content["state"], generation)
 
 
+def nobodys(num: int) -> Claim:
+    """Of a job that nobody has taken so far."""
+    return Claim(num, 0, "", "held", 0)
+
+
 def take(bucket: Bucket, names: SweepNames, num: int, instance: str) -> Claim | None:
     """Takes a job that is free; None if it is held or done, or somebody else was quicker."""
     current = read(bucket, names, num)
@@ -55,6 +60,11 @@ def is_held(bucket: Bucket, names: SweepNames, held: Claim) -> bool:
 def release(bucket: Bucket, names: SweepNames, held: Claim) -> Claim | None:
     """Gives a held job back for the next attempt; None if the claim is no longer what ``held`` says."""
     return _replace(bucket, names, Claim(held.num, held.attempt, held.instance, "released", held.generation))
+
+
+def reopen(bucket: Bucket, names: SweepNames, done: Claim) -> Claim | None:
+    """Gives a job that was done back for another attempt; None if the claim is no longer what ``done`` says."""
+    return release(bucket, names, done)
 
 
 def finish(bucket: Bucket, names: SweepNames, held: Claim) -> Claim | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -15,7 +15,7 @@ from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.compose import Point
 from hydra_gce.errors import BucketError, CollectError, HydraGCEError, JobFailed
-from hydra_gce.jobs import Failure, JobResult, JobState, unseal_result
+from hydra_gce.jobs import Failure, JobResult, JobState, seal_result, unseal_result
 from hydra_gce.mirror import read_manifest, restore
 from hydra_gce.paths import translate
 
@@ -101,14 +101,29 @@ def fetch_outputs(bucket: Bucket, names: SweepNames, key: bytes, point: Point, a
     restore(bucket, manifest, point.output_dir)
 
 
-def lost(
-    bucket: Bucket, names: SweepNames, key: bytes, point: Point, failure: Failure, message: str, at: float
-) -> Collected:
-    """The end of a job that no VM could bring to one; what its attempts had saved is brought here."""
-    result = JobResult(names.sweep, point.num, 0, JobState.FAILED, at, at, failure=failure, message=message)
+def conclude(
+    bucket: Bucket,
+    names: SweepNames,
+    key: bytes,
+    point: Point,
+    state: JobState,
+    failure: Failure | None,
+    message: str,
+    at: float,
+) -> Collected | None:
+    """The end of a job that its program does not bring to one, written down as its result; what its attempts had saved
+    is brought here. None where somebody else is about to say how it ended: the next look tells.
+    """
     claim = claims.read(bucket, names, point.num)
-    uncollected = _outputs(bucket, names, key, point, claim.attempt) if claim else None
-    return Collected.of(result, lambda: _failed(point, JobFailed(f"job {point.num}: {message}")), uncollected)
+    if claim is not None and claim.state == "done":
+        return collect(bucket, names, key, point)
+    held = claim or claims.nobodys(point.num)
+    result = JobResult(names.sweep, point.num, held.attempt, state, at, at, failure=failure, message=message)
+    bucket.write(names.result(point.num, held.attempt), seal_result(key, result, b""))
+    # In nobody's name: an attempt that finishes at this very moment sees that it came too late.
+    if claims.finish(bucket, names, replace(held, instance="")) is None:
+        return None
+    return collect(bucket, names, key, point)
 
 
 def _unreadable(names: SweepNames, point: Point, attempt: int, error: HydraGCEError) -> Collected:
@@ -118,6 +133,8 @@ def _unreadable(names: SweepNames, point: Point, attempt: int, error: HydraGCEEr
 
 
 def _job_return(names: SweepNames, point: Point, result: JobResult, pickled: bytes) -> JobReturn:
+    if not pickled and not result.log_tail:
+        return _failed(point, JobFailed(f"job {point.num}: {result.message}"))
     if not pickled:
         tail = "".join(f"\n    {line}" for line in result.log_tail)
         where = f"hydra-gce logs {names.sweep} --job {point.num}"

@@ -35,9 +35,25 @@ class Point:
         self, num: int, overrides: list[str], config: DictConfig, sweep_dir: Path, output_dir: Path
     ) -> None:
         """:raises NotPicklable: the config holds an object that cannot travel."""
+        self._set(num, overrides, _dumps(config, "the composed config"), sweep_dir, output_dir)
+
+    @classmethod
+    def restored(
+        cls, num: int, overrides: list[str], packed: bytes, sweep_dir: Path, output_dir: Path
+    ) -> Point:
+        """One whose config is packed already."""
+        point = cls.__new__(cls)
+        point._set(num, overrides, packed, sweep_dir, output_dir)
+        return point
+
+    def numbered(self, num: int) -> Point:
+        """The same as a job of another number."""
+        return self.restored(num, self.overrides, self.packed, self.sweep_dir, self.output_dir)
+
+    def _set(self, num: int, overrides: list[str], packed: bytes, sweep_dir: Path, output_dir: Path) -> None:
         self.num = num
         self.overrides = overrides
-        self.packed = _dumps(config, "the composed config")
+        self.packed = packed
         self.sweep_dir = sweep_dir
         self.output_dir = output_dir
 

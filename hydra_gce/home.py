@@ -31,8 +31,9 @@ def cache() -> Path:
 class SweepRecord:
     """What the laptop keeps of a sweep. ``key`` is the hexadecimal key that seals its specs and results.
 
-    ``ended`` is None until all jobs of its last batch have their results, seconds since the epoch. ``tracking_uri`` is
-    the MLflow store that has its runs, None while there are none.
+    ``pid`` is the process that watches it, or did last, since ``watched`` or, where that is None, since ``started``.
+    ``ended`` is None until all jobs of its last batch have their results. Times are in seconds since the epoch.
+    ``tracking_uri`` is the MLflow store that has its runs, None while there are none.
     """
 
     sweep: str
@@ -45,6 +46,7 @@ class SweepRecord:
     pid: int
     ended: float | None = None
     tracking_uri: str | None = None
+    watched: float | None = None
 
     def save(self) -> None:
         directory = home() / "sweeps"
@@ -59,11 +61,11 @@ class SweepRecord:
 
     @property
     def launcher_alive(self) -> bool:
-        """Whether the sweep's own process runs: not another one that has got its number since."""
+        """Whether the process that watches it runs: not another one that has got its number since."""
         if not _runs(self.pid):
             return False
         began = process_began(self.pid)
-        if began is not None and began <= self.started + _CLOCK_S:
+        if began is not None and began <= (self.watched or self.started) + _CLOCK_S:
             return True
         # A clock that was set since, or a system that does not tell: who launches holds the directory's lock.
         return _is_locked(_lock_of(Path(self.sweep_dir)))

@@ -17,6 +17,7 @@ from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import GenerationMismatch
 from hydra_gce.home import SweepRecord, sweep_records
+from hydra_gce.keys import derived
 from hydra_gce.names import sweep_name
 from hydra_gce.settings import Settings
 
@@ -36,21 +37,18 @@ class Identity:
     taken_up: bool = False
 
 
-def left_in(sweep_dir: Path, backend: Backend, bucket: Bucket) -> Identity | None:
-    """The sweep that a launch in this directory began and did not bring to its end, taken up; None if there is none.
-
-    Nobody else is at work in the directory: see ``only_launch_in``.
-    """
+def left_in(sweep_dir: Path, backend: Backend, bucket: Bucket) -> SweepRecord | None:
+    """The newest sweep that was launched into this directory; None if there is none."""
     for record in sweep_records():
         here = (record.sweep_dir, record.backend, record.project, record.bucket)
         if here == (str(sweep_dir), backend.kind, backend.project, bucket.name):
-            if record.ended is not None:
-                return None
-            replace(record, pid=os.getpid()).save()
-            return Identity(
-                SweepNames(record.sweep), bytes.fromhex(record.key), record.started, taken_up=True
-            )
+            return record
     return None
+
+
+def taken_up(record: SweepRecord) -> Identity:
+    """The sweep of a record, as one that was begun before."""
+    return Identity(SweepNames(record.sweep), bytes.fromhex(record.key), record.started, taken_up=True)
 
 
 def note_end(identity: Identity, ended: float | None) -> None:
@@ -58,9 +56,19 @@ def note_end(identity: Identity, ended: float | None) -> None:
     _change(identity.names.sweep, lambda record: replace(record, ended=ended))
 
 
+def note_watcher(sweep: str) -> None:
+    """Writes down that this process watches the sweep from now on."""
+    _change(sweep, lambda record: replace(record, pid=os.getpid(), watched=time.time(), ended=None))
+
+
 def note_tracking(sweep: str, uri: str) -> None:
     """Writes down which MLflow store has the sweep's runs."""
     _change(sweep, lambda record: replace(record, tracking_uri=uri))
+
+
+def store_of(sweep: str) -> str | None:
+    """The MLflow store that has the sweep's runs, as this laptop knows; None where it does not."""
+    return next((record.tracking_uri for record in sweep_records() if record.sweep == sweep), None)
 
 
 def _change(sweep: str, change: Callable[[SweepRecord], SweepRecord]) -> None:
@@ -70,8 +78,13 @@ def _change(sweep: str, change: Callable[[SweepRecord], SweepRecord]) -> None:
                 change(record).save()
 
 
-def register(backend: Backend, bucket: Bucket, settings: Settings, sweep_dir: Path) -> Identity:
-    """Takes a name that no sweep in this bucket has, and writes down there what was asked, and the key here."""
+def register(
+    backend: Backend, bucket: Bucket, settings: Settings, sweep_dir: Path, project_key: bytes | None = None
+) -> Identity:
+    """Takes a name that no sweep in this bucket has, and writes down there what was asked, and the key here.
+
+    :param project_key: from which the sweep's follows; a key that is known here and on its VMs only, if None.
+    """
     description = {
         "version": hydra_gce.__version__,
         "project": backend.project,
@@ -86,9 +99,16 @@ def register(backend: Backend, bucket: Bucket, settings: Settings, sweep_dir: Pa
             break
         except GenerationMismatch:
             continue
-    identity = Identity(names, secrets.token_bytes(32), time.time())
-    SweepRecord(
-        sweep=names.sweep,
+    key = derived(project_key, names.sweep) if project_key else secrets.token_bytes(32)
+    identity = Identity(names, key, time.time())
+    keep_record(identity, backend, bucket, sweep_dir)
+    return identity
+
+
+def keep_record(identity: Identity, backend: Backend, bucket: Bucket, sweep_dir: Path) -> SweepRecord:
+    """Writes down here what this laptop has to know of a sweep that this process follows."""
+    record = SweepRecord(
+        sweep=identity.names.sweep,
         key=identity.key.hex(),
         backend=backend.kind,
         project=backend.project,
@@ -96,5 +116,6 @@ def register(backend: Backend, bucket: Bucket, settings: Settings, sweep_dir: Pa
         sweep_dir=str(sweep_dir),
         started=identity.started,
         pid=os.getpid(),
-    ).save()
-    return identity
+    )
+    record.save()
+    return record

@@ -1,51 +1,100 @@
-"""Ctrl-C, and what becomes of the VMs then."""
+"""Ctrl-C while a sweep is watched: to leave it, to end it, or to go on."""
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
 import threading
+from enum import Enum
 from types import FrameType, TracebackType
 from typing import Any
 
 from hydra_gce.display import Display
 
+_QUESTION = "Interrupted: [d]etach (the VMs go on), [c]ancel all jobs, [k]eep watching? "
+
+
+class Wish(Enum):
+    """What the person wants to become of the sweep."""
+
+    DETACH = "detach"
+    CANCEL = "cancel"
+
 
 class Interrupts:
-    """While entered, the first Ctrl-C asks what to do with the VMs, and SIGTERM does what was settled beforehand.
+    """While entered, Ctrl-C asks what to do and SIGTERM does what was settled beforehand; nothing is torn off in the
+    middle. Ctrl-C at the question detaches. Once a wish is made, a further Ctrl-C is Python's own.
 
-    Afterwards ``keep`` tells whether they go on. Unless somebody says so they are deleted: a forgotten VM costs.
+    :param settled: "detach" or "cancel", where nobody can be asked.
     """
 
     def __init__(self, settled: str, display: Display) -> None:
-        self._settled = settled
+        self._settled = Wish(settled)
         self._display = display
-        self._before: Any = None  # what signal() gave
-        self.keep = False
+        self._before: dict[int, Any] = {}  # what signal() gave
+        self._heard = threading.Event()
+        self._wish: Wish | None = None
+        self.asking = False
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGTERM, _interrupt)
+            for number, handler in ((signal.SIGINT, self._interrupt), (signal.SIGTERM, self._terminate)):
+                self._before[number] = signal.signal(number, handler)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, self._before)
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.keep = self._ask() == "keep"
+        self._restore()
 
-    def _ask(self) -> str:
+    def wait(self, seconds: float) -> Wish | None:
+        """Waits so long, or until the person wants something; asks where that is not clear."""
+        if self.asking:
+            self._listen(seconds)
+        elif self._heard.wait(seconds) and self._wish is None:
+            self._ask()
+        if self._wish is not None:
+            self._restore()
+        return self._wish
+
+    def _ask(self) -> None:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return self._settled
+            self._wish = self._settled
+            return
         with self._display.paused():
-            try:
-                answer = input("Interrupted. [D]elete the VMs (default) or [k]eep them running? ")
-            except (EOFError, KeyboardInterrupt):
-                return "delete"
-        return "keep" if answer.strip().lower().startswith("k") else "delete"
+            print(_QUESTION, end="", flush=True)
+        self.asking = True
 
+    def _listen(self, seconds: float) -> None:
+        try:
+            if not select.select([sys.stdin], [], [], seconds)[0] or self._wish is not None:
+                return
+            line = os.read(sys.stdin.fileno(), 4096).decode(errors="replace")
+        except OSError:
+            line = ""
+        answer = line.strip().lower()[:1]
+        if not line:  # the terminal is gone
+            self._wish = self._settled
+        elif answer in ("d", "c"):
+            self._wish = Wish.DETACH if answer == "d" else Wish.CANCEL
+        elif answer != "k":
+            print(_QUESTION, end="", flush=True)
+            return
+        self.asking = False
+        self._heard.clear()
 
-def _interrupt(number: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if self.asking:
+            self._wish, self.asking = Wish.DETACH, False
+            print(flush=True)
+        self._heard.set()
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self._wish = self._settled
+        self._heard.set()
+
+    def _restore(self) -> None:
+        while self._before:
+            signal.signal(*self._before.popitem())

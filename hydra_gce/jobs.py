@@ -55,7 +55,8 @@ class JobSpec:
     environment (pass-through variables, MLflow's names), ``script`` the file that was started, null in a notebook.
     ``tracking`` is ``relay``, ``direct``, ``durable`` or ``none``: see ``tracking.mode``. ``tracked`` is what a VM that
     plays its own journal has to know of the sweep: see ``tracking.relay.runs.TrackedSweep``.
-    ``heartbeat_s``: seconds from one status to the next.
+    ``heartbeat_s``: seconds from one status to the next. ``fresh_after``: of the attempts up to this one nothing is
+    restored: they were at something else.
     """
 
     sweep: str
@@ -74,6 +75,7 @@ class JobSpec:
     sys_path: list[str]
     heartbeat_s: float = 3.0
     tracked: dict[str, Any] | None = None
+    fresh_after: int = 0
 
 
 def heartbeat_s(vms: int) -> float:
@@ -95,7 +97,18 @@ class Failure(str, Enum):
     DISK_FULL = "disk full"
     LOST_VM = "lost VM"
     BUDGET = "budget"  # it would have gone past hydra.launcher.budget_usd
+    DEADLINE = "deadline"  # it was not through after hydra.launcher.vm.max_run_hours
     ENVIRONMENT = "environment"  # the VM could not make the Python environment or unpack the code
+
+
+OWN_FAILURES = (
+    Failure.RAISED,
+    Failure.EXITED,
+    Failure.KILLED,
+    Failure.OUT_OF_MEMORY,
+    Failure.DISK_FULL,
+)
+"""Those of the program itself."""
 
 
 @dataclass(frozen=True)

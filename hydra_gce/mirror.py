@@ -225,12 +225,14 @@ class Mirror:
         return f"{self._names.output(self._num, self._attempt)}{next(self._versions):06d}/{shown}"
 
 
-def read_manifest(bucket: Bucket, names: SweepNames, key: bytes, num: int, attempt: int) -> Manifest | None:
-    """The newest manifest of the job, as of ``attempt`` or the last one before it that left any.
+def read_manifest(
+    bucket: Bucket, names: SweepNames, key: bytes, num: int, attempt: int, after: int = 0
+) -> Manifest | None:
+    """The newest manifest of the job, as of ``attempt`` or the last one before it, but ``after``, that left any.
 
     :raises SealBroken: it was not made with the sweep's key.
     """
-    for number in range(attempt, 0, -1):
+    for number in range(attempt, after, -1):
         try:
             envelope = bucket.read(_manifest_name(names, num, number))
         except ObjectMissing:
@@ -267,10 +269,16 @@ def restore(bucket: Bucket, manifest: Manifest, directory: Path) -> int:
 
 
 def restore_newest(
-    bucket: Bucket, names: SweepNames, key: bytes, num: int, attempt: int, directory: Path
+    bucket: Bucket,
+    names: SweepNames,
+    key: bytes,
+    num: int,
+    attempt: int,
+    directory: Path,
+    after: int = 0,
 ) -> tuple[Manifest, int] | None:
     """What ``read_manifest`` finds, restored, while its attempt may be writing newer ones; None if there is none."""
-    manifest = read_manifest(bucket, names, key, num, attempt)
+    manifest = read_manifest(bucket, names, key, num, attempt, after)
     begun: set[str] = set()
     fetched = 0
     while manifest is not None:
@@ -278,7 +286,7 @@ def restore_newest(
         try:
             fetched += restore(bucket, manifest, directory)
         except ObjectMissing:
-            newer = read_manifest(bucket, names, key, num, attempt)
+            newer = read_manifest(bucket, names, key, num, attempt, after)
             if newer == manifest:
                 raise
             manifest = newer

@@ -12,13 +12,11 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from hydra_gce.batch import Batch
-from hydra_gce.identity import note_tracking
+from hydra_gce.identity import note_tracking, store_of
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.logs import follow
 from hydra_gce.money.report import tags
-from hydra_gce.settings import Settings
-from hydra_gce.tracked import tracked_sweep
-from hydra_gce.tracking.mode import Mode
+from hydra_gce.tracking.mode import URI, Mode
 from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
 
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
 _PAUSE_S = 1.0
 _MANY_PARTS = 20
 _LOOK_S = 0.5
+_LEAVE_S = 10.0
 
 
 class Playback:
@@ -93,6 +92,15 @@ class Playback:
         self._note()
         return self._relay.trouble
 
+    def leave(self) -> None:
+        """Another process goes on: with what is not played yet, too."""
+        self._stop.set()
+        self._news.set()
+        if self._relay is None:
+            return
+        self._thread.join(_LEAVE_S)
+        self._relay.leave()
+
     def with_runs(self, jobs: Sequence[JobView]) -> list[JobView]:
         return [replace(job, mlflow_run=self._runs.get(job.num, "")) for job in jobs]
 
@@ -106,6 +114,8 @@ class Playback:
         assert self._relay is not None
         self._relay.tick(self._statuses)
         for track in list(self._watch.tracks.values()):
+            if track.collected is None:
+                self._finished.discard(track.num)  # it may have been begun again
             if track.collected is not None and track.num not in self._finished:
                 self._finished.add(track.num)
                 ended, tags = track.collected.result.ended, self._tags(track)
@@ -150,15 +160,17 @@ class Playback:
         self._runs = {num: run for num in self._watch.tracks if (run := self._relay.run_id(num))}
 
 
-def relay_to_mlflow(batch: Batch, settings: Settings, environ: Mapping[str, str], mode: Mode) -> Relay | None:
-    """The relay into the MLflow that the laptop's environment names; None where nothing is tracked."""
-    if mode is Mode.NONE:
+def relay_to_mlflow(batch: Batch, environ: Mapping[str, str]) -> Relay | None:
+    """The relay into the MLflow that the environment names, or that the sweep was launched with; None where nothing is
+    tracked.
+    """
+    plan = batch.plan
+    if plan.mode is Mode.NONE:
         return None
     from hydra_gce.tracking.relay.relay import Relay
 
-    tracked = tracked_sweep(batch.identity, batch.backend, batch.points, batch.packed, settings, environ)
-    uri = environ.get("MLFLOW_TRACKING_URI")
-    return Relay(batch.bucket, batch.identity.names, tracked, uri, mode=mode)
+    uri = environ.get(URI) or store_of(batch.identity.names.sweep) or plan.tracking_uri
+    return Relay(batch.bucket, batch.identity.names, plan.tracked, uri, mode=plan.mode)
 
 
 def _now_and_then(call: Callable[[], None]) -> Callable[[], None]:

@@ -147,11 +147,27 @@ class Settings:
     dry_run: bool = False
     # How often a job is begun whose VM gets lost: hung, deleted, broken. A preemption does not count.
     max_attempts: int = 10
+    # How often a job is begun again whose own program failed: an exception, an exit code, out of memory, a signal. It
+    # goes on from what it saved in its output directory.
+    retries: int = 0
+    # When a job fails for good: continue with the others, or stop (cancel them).
+    on_failure: str = "continue"
+    # What a sweeper gets for a job that failed or was cancelled: error (the exception) or nan.
+    failed_value: str = "error"
     # Seconds between SIGTERM and SIGKILL when a VM is taken back: the program's time to save.
     preempt_grace_s: float = 15.0
     # A VM that has not been heard of for so long is replaced.
     heartbeat_timeout_s: float = 180.0
     # A VM that has not started its agent after so long is replaced: it makes its Python environment in that time.
     boot_timeout_s: float = 1500.0
-    # Ctrl-C where nobody can be asked: delete (the VMs) or keep (them running).
-    on_interrupt: str = "delete"
+    # Points that an earlier sweep has completed with the same config, code and data are taken from there, the others
+    # run as its jobs. null: the sweep that was launched in the same hydra.sweep.dir, if any. last, or a sweep's name:
+    # that one. never: all points run.
+    resume: str | None = None
+    # Where the code or data changed since points were completed: ask, rerun (also where nobody can be asked), keep.
+    on_changed: str = "ask"
+    # false: print the sweep's name and leave as soon as each VM that there is room for is asked for. A process in the
+    # background goes on watching; `hydra-gce attach` comes back.
+    wait: bool = True
+    # Ctrl-C or SIGTERM where nobody can be asked: cancel (all jobs) or detach (they go on).
+    on_interrupt: str = "cancel"

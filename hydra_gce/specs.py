@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any
-
-from omegaconf import OmegaConf
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.pack import Cargo, Sent
@@ -25,11 +21,6 @@ from hydra_gce.tracking.mode import Mode, Way
 from hydra_gce.tracking.relay.runs import TrackedSweep
 
 _PARALLEL_UPLOADS = 8
-_FINGERPRINT = "fingerprint"
-
-
-class OtherPoints(Exception):
-    """What lies in the sweep's place in the bucket was not sent by a launch like this one."""
 
 
 def send(
@@ -43,12 +34,14 @@ def send(
     environ: Mapping[str, str],
     way: Way,
     tracked: TrackedSweep | None = None,
+    fresh_after: Mapping[int, int] | None = None,
 ) -> None:
     """Writes them side by side: from here on a VM may claim the jobs. What lies there already is left as it is.
 
     :param tracked: what VMs have to know that play their journals themselves.
-    :raises OtherPoints: a job of that number is another one: this is not the launch that began the sweep.
+    :param fresh_after: jobs that are written anew, and up to which attempt nothing is restored for them.
     """
+    anew = fresh_after or {}
     names = identity.names
     below = (str(packed.root / path) for path in packed.resolution.paths)
     paths = list(dict.fromkeys([*import_paths(packed.root), *below]))
@@ -73,15 +66,11 @@ def send(
             sys_path=paths,
             heartbeat_s=heartbeat_s(settings.max_vms or len(points)),
             tracked=_told(tracked, point) if tracked else None,
+            fresh_after=anew.get(point.num, 0),
         )
-        known = fingerprint(point, sent)
         sealed = seal_spec(identity.key, spec, program.of(point))
-        try:
-            bucket.write(names.spec(point.num), sealed, metadata={_FINGERPRINT: known}, if_generation=0)
-        except GenerationMismatch:
-            there = bucket.find(names.spec(point.num))
-            if there is None or there.metadata.get(_FINGERPRINT) != known:
-                raise OtherPoints(f"job {point.num} of sweep {names.sweep} is another one") from None
+        with suppress(GenerationMismatch):  # a launch before this one has written it
+            bucket.write(names.spec(point.num), sealed, if_generation=None if point.num in anew else 0)
         with suppress(GenerationMismatch):  # its agent has written it since
             status = JobStatus(point.num).to_metadata()
             bucket.write(names.status(point.num), b"", metadata=status, if_generation=0)
@@ -99,18 +88,3 @@ def _switches(settings: Settings, mode: Mode) -> dict[str, str]:
 
 def _told(tracked: TrackedSweep, point: Point) -> dict[str, Any]:
     return asdict(replace(tracked, job_overrides={point.num: point.overrides}, changes=""))
-
-
-def fingerprint(point: Point, sent: Sent) -> str:
-    """The same for two launches of a point with the same overrides, config, code, data and environment."""
-    config = OmegaConf.to_container(point.config)
-    assert isinstance(config, dict)
-    config.pop("hydra", None)  # it tells the time of the launch
-    content = [
-        point.overrides,
-        config,
-        sent.code.object,
-        [placement.object for placement in sent.data],
-        sent.environment,
-    ]
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()

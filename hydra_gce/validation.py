@@ -19,8 +19,11 @@ from hydra_gce.tracking.relay.database import is_database_server, missing_driver
 _CHOICES = {
     "backend": ("auto", "cloud", "local"),
     "tracking.mode": ("auto", "direct", "relay", "none"),
-    "on_interrupt": ("delete", "keep"),
+    "on_interrupt": ("cancel", "detach"),
     "on_budget": ("wait", "end"),
+    "on_failure": ("continue", "stop"),
+    "on_changed": ("ask", "rerun", "keep"),
+    "failed_value": ("error", "nan"),
 }
 _PREFIX = "hydra.launcher."
 _LEAST_SILENCE_S = 15.0
@@ -43,6 +46,8 @@ def _wrong(settings: Settings, environ: Mapping[str, str]) -> Iterator[str]:
         yield f"max_vms={settings.max_vms}: no job could run. Say 1 or more, or null for a VM for each point."
     if settings.max_attempts < 1:
         yield f"max_attempts={settings.max_attempts}: no job could run. Say 1 or more."
+    if settings.retries < 0:
+        yield f"retries={settings.retries}: say how often a failed job is begun again, 0 or more."
     if settings.code.max_mb < 1:
         yield f"code.max_mb={settings.code.max_mb}: no code could travel. Say 1 or more."
     if not settings.heartbeat_timeout_s >= _LEAST_SILENCE_S:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field, fields
 from decimal import Decimal
+from typing import Any
 
 from hydra_gce.jobs import JobState
 
@@ -42,9 +44,10 @@ class SweepView:
     """A sweep. ``news`` are lines for the person, each with its time (seconds since the epoch), oldest first.
 
     ``backend`` is "cloud" or "local" (the embedded Compute Engine, where nothing is charged). ``return_name`` names the
-    return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``notes`` are those of
-    the news that are said again when all is over. ``mlflow`` is where to see the runs: an address, or the command that
-    opens it. ``mlflow_share`` of the records that have piled up is there, None where few have. ``outlook`` is what the
+    return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``over``: each job has
+    its result, and nothing more is to come. ``notes`` are those of the news that are said again when all is over.
+    ``mlflow`` is where to see the runs: an address, or the command that opens it. ``mlflow_share`` of the records that
+    have piled up is there, None where few have. ``outlook`` is what the
     sweep will come to, once finished jobs tell ("about $0.13 in all").
     """
 
@@ -63,9 +66,39 @@ class SweepView:
     sweep_dir: str = ""
     return_name: str = ""
     vms_left: str = ""
+    over: bool = False
     notes: list[str] = field(default_factory=list)
     outlook: str = ""
 
     @property
     def cost(self) -> Decimal:
         return sum((job.cost for job in self.jobs), Decimal(0))
+
+
+def to_json(view: SweepView) -> bytes:
+    """As the watcher of a sweep writes it down for all others. What a program returned is there if JSON has it."""
+    return json.dumps(asdict(view), default=_plain).encode()
+
+
+def from_json(content: bytes) -> SweepView:
+    """Fields that this version does not know are left out: another one may have written them."""
+    known = _known(SweepView, json.loads(content))
+    known["jobs"] = [_job(one) for one in known["jobs"]]
+    known["news"] = [(float(when), str(text)) for when, text in known.get("news", [])]
+    return SweepView(**known)
+
+
+def _job(content: dict[str, Any]) -> JobView:
+    known = _known(JobView, content)
+    known["state"] = JobState(known["state"])
+    known["cost"] = Decimal(known.get("cost", "0"))
+    return JobView(**known)
+
+
+def _known(kind: type, content: dict[str, Any]) -> dict[str, Any]:
+    names = {one.name for one in fields(kind)}
+    return {name: value for name, value in content.items() if name in names}
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, Decimal) else repr(value)

@@ -12,7 +12,7 @@ from hydra.core.utils import JobStatus as HydraStatus
 
 from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.collect import RemoteTraceback, collect, lost
+from hydra_gce.collect import Collected, RemoteTraceback, collect, conclude
 from hydra_gce.compose import Point
 from hydra_gce.errors import JobFailed, ObjectMissing
 from hydra_gce.jobs import Failure, JobResult, JobState, seal_result
@@ -130,8 +130,31 @@ def test_outputs_that_cannot_be_written_do_not_cost_the_value(
     assert "hydra-gce collect calm-otter" in str(collected.uncollected)
 
 
+def concluded(bucket: Bucket, home: Point, failure: Failure, message: str) -> Collected:
+    collected = conclude(bucket, NAMES, KEY, home, JobState.FAILED, failure, message, at=5.0)
+    assert collected is not None
+    return collected
+
+
+def test_a_job_that_is_given_up_has_ended_for_all_who_look(bucket: Bucket, home: Point) -> None:
+    held = claims.take(bucket, NAMES, 0, "vm")
+    assert held
+    conclude(bucket, NAMES, KEY, home, JobState.CANCELLED, None, "cancelled by ada", at=5.0)
+    assert not claims.is_held(bucket, NAMES, held) and claims.finish(bucket, NAMES, held) is None
+    seen = collect(bucket, NAMES, KEY, home)
+    assert seen is not None and seen.result.state is JobState.CANCELLED
+    with pytest.raises(JobFailed, match="job 0: cancelled by ada"):
+        _ = seen.job_return.return_value
+
+
+def test_a_job_that_has_ended_meanwhile_keeps_its_result(bucket: Bucket, home: Point) -> None:
+    finish(bucket, COMPLETED, returned(0.75))
+    collected = concluded(bucket, home, Failure.LOST_VM, "gone")
+    assert collected.job_return.return_value == 0.75
+
+
 def test_a_lost_job_looks_as_if_hydra_itself_had_returned_it(bucket: Bucket, home: Point) -> None:
-    collected = lost(bucket, NAMES, KEY, home, Failure.LOST_VM, "its VM was lost 3 times", at=5.0)
+    collected = concluded(bucket, home, Failure.LOST_VM, "its VM was lost 3 times")
     assert (collected.result.state, collected.result.failure) == (JobState.FAILED, Failure.LOST_VM)
     assert collected.result.ended == 5.0
     with pytest.raises(JobFailed, match="job 0: its VM was lost 3 times"):
@@ -151,7 +174,7 @@ def test_a_lost_job_brings_home_what_its_last_attempt_has_saved(
         (tmp_path / "vm" / "model").write_text(f"weights of attempt {epoch}")
         Mirror(bucket, NAMES, KEY, 0, held.attempt, tmp_path / "vm").sync()
         claims.release(bucket, NAMES, held)
-    collected = lost(bucket, NAMES, KEY, home, Failure.BUDGET, "$10 is spent", at=5.0)
+    collected = concluded(bucket, home, Failure.BUDGET, "$10 is spent")
     assert collected.uncollected is None
     assert (home.output_dir / "model").read_text() == "weights of attempt 2"
 
@@ -164,7 +187,7 @@ def test_a_lost_jobs_outputs_that_cannot_be_written_are_told_of(
     (tmp_path / "vm").mkdir()
     Mirror(bucket, NAMES, KEY, 0, 1, tmp_path / "vm").sync()
     home.sweep_dir.write_text("a file where the directory should be")
-    collected = lost(bucket, NAMES, KEY, home, Failure.LOST_VM, "gone", at=5.0)
+    collected = concluded(bucket, home, Failure.LOST_VM, "gone")
     assert "hydra-gce collect calm-otter" in str(collected.uncollected)
     with pytest.raises(JobFailed):
         _ = collected.job_return.return_value

@@ -15,7 +15,8 @@ from hydra_gce import identity
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.home import sweep_records
-from hydra_gce.identity import left_in, note_end, register
+from hydra_gce.identity import left_in, note_end, note_watcher, register, taken_up
+from hydra_gce.keys import derived
 from hydra_gce.settings import Settings
 
 BACKEND = Backend("cloud", "my-project", "http://127.0.0.1:9", None, AnonymousCredentials(), None)
@@ -62,30 +63,35 @@ def test_a_name_that_a_sweep_has_is_not_given_again(
     assert first.key != second.key
 
 
-def test_a_sweep_that_was_left_is_taken_up_where_it_was_begun(bucket: Bucket, sweep_dir: Path) -> None:
+def test_a_sweep_is_found_where_it_was_begun_and_followed_by_another_process(
+    bucket: Bucket, sweep_dir: Path
+) -> None:
     begun = register(BACKEND, bucket, Settings(), sweep_dir)
     assert not begun.taken_up
     (record,) = sweep_records()
-    replace(record, pid=1).save()  # it was another process
+    replace(record, pid=1, ended=2000.0).save()  # it was another process
     left = left_in(sweep_dir, BACKEND, bucket)
-    assert left == replace(begun, taken_up=True)
-    assert sweep_records()[0].pid == os.getpid()
+    assert left is not None and taken_up(left) == replace(begun, taken_up=True)
+    assert sweep_records()[0].pid == 1  # so far nobody follows it
+    note_watcher(begun.names.sweep)
+    (record,) = sweep_records()
+    assert (record.pid, record.ended) == (os.getpid(), None) and record.launcher_alive
 
 
-def test_a_sweep_that_came_to_its_end_is_not_taken_up(bucket: Bucket, sweep_dir: Path) -> None:
-    begun = register(BACKEND, bucket, Settings(), sweep_dir)
-    note_end(begun, 2000.0)
-    assert left_in(sweep_dir, BACKEND, bucket) is None
-    note_end(begun, None)  # its sweeper launches another batch
-    assert left_in(sweep_dir, BACKEND, bucket) is not None
+def test_the_newest_sweep_of_a_directory_counts(bucket: Bucket, sweep_dir: Path) -> None:
+    made = []
+    for began in (1000.0, 2000.0):
+        made.append(register(BACKEND, bucket, Settings(), sweep_dir).names.sweep)
+        (record,) = [one for one in sweep_records() if one.sweep == made[-1]]
+        replace(record, started=began).save()
+    left = left_in(sweep_dir, BACKEND, bucket)
+    assert left is not None and left.sweep == made[1]
 
 
-def test_only_the_newest_sweep_of_a_directory_counts(bucket: Bucket, sweep_dir: Path) -> None:
-    for began, ended in ((1000.0, None), (2000.0, 2500.0)):
-        made = register(BACKEND, bucket, Settings(), sweep_dir)
-        (record,) = [one for one in sweep_records() if one.sweep == made.names.sweep]
-        replace(record, started=began, ended=ended).save()
-    assert left_in(sweep_dir, BACKEND, bucket) is None
+def test_the_keys_of_sweeps_follow_from_the_projects(bucket: Bucket, sweep_dir: Path) -> None:
+    made = register(BACKEND, bucket, Settings(), sweep_dir, project_key=b"p" * 32)
+    assert made.key == derived(b"p" * 32, made.names.sweep) != derived(b"q" * 32, made.names.sweep)
+    assert len(made.key) == 32
 
 
 def test_what_is_elsewhere_is_another_sweep(bucket: Bucket, sweep_dir: Path) -> None:

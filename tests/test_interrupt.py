@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: what becomes of the VMs is asked where somebody can answer, and settled elsewhere."""
+"""Ctrl-C and SIGTERM: what becomes of a sweep is asked where somebody can answer, and settled elsewhere."""
 
 from __future__ import annotations
 
@@ -6,47 +6,63 @@ import os
 import signal
 import sys
 import threading
-from pathlib import Path
+import time
 
 import pexpect
 import pytest
 
 from hydra_gce.display import Display
-from hydra_gce.interrupt import Interrupts
+from hydra_gce.interrupt import Interrupts, Wish
 
 PROGRAM = """
-import sys, time
+import sys
 from hydra_gce.display import Display
 from hydra_gce.interrupt import Interrupts
 
-interrupts = Interrupts("delete", Display.for_terminal(sys.stdout))
-try:
-    with interrupts:
-        print("ready", flush=True)
-        while True:
-            time.sleep(0.02)
-except KeyboardInterrupt:
-    print("keep" if interrupts.keep else "delete", flush=True)
+with Interrupts("cancel", Display.for_terminal(sys.stdout)) as interrupts:
+    print("ready", flush=True)
+    looks = 0
+    while (wish := interrupts.wait(0.02)) is None:
+        looks += 1
+        if interrupts.asking and looks % 25 == 0:
+            print("looks on", flush=True)
+    print(f"wish {wish.value}", flush=True)
 """
 
 
-@pytest.mark.parametrize("settled", ["delete", "keep"])
+def awaited(interrupts: Interrupts) -> Wish | None:
+    deadline = time.monotonic() + 30
+    while (wish := interrupts.wait(0.02)) is None:
+        assert time.monotonic() < deadline, "nothing was heard"
+    return wish
+
+
+@pytest.mark.parametrize("settled", ["cancel", "detach"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_where_nobody_can_be_asked_it_goes_as_settled(settled: str, number: signal.Signals) -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    interrupts = Interrupts(settled, Display.for_terminal(sys.stdout))
-    with pytest.raises(KeyboardInterrupt), interrupts:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with Interrupts(settled, Display.for_terminal(sys.stdout)) as interrupts:
+        assert interrupts.wait(0.0) is None
         os.kill(os.getpid(), number)
-        threading.Event().wait(30)
-    assert interrupts.keep == (settled == "keep")
-    assert signal.getsignal(signal.SIGTERM) is before
+        assert awaited(interrupts) is Wish(settled)
+        # What is wished for is under way: from here on Ctrl-C is Python's own.
+        assert signal.getsignal(signal.SIGINT) is before[1]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
-def test_an_error_is_no_interrupt(tmp_path: Path) -> None:
-    interrupts = Interrupts("keep", Display.for_terminal(sys.stdout))
-    with pytest.raises(ValueError, match="x"), interrupts:
+def test_nothing_is_torn_off_in_the_middle() -> None:
+    with Interrupts("detach", Display.for_terminal(sys.stdout)) as interrupts:
+        os.kill(os.getpid(), signal.SIGINT)
+        done = sum(range(1000))
+        assert awaited(interrupts) is Wish.DETACH
+    assert done
+
+
+def test_an_error_is_no_interrupt() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(ValueError, match="x"), Interrupts("detach", Display.for_terminal(sys.stdout)):
         raise ValueError("x")
-    assert not interrupts.keep
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_launch_in_a_thread_leaves_signals_alone() -> None:
@@ -54,31 +70,47 @@ def test_a_launch_in_a_thread_leaves_signals_alone() -> None:
     during = []
 
     def launch() -> None:
-        with Interrupts("delete", Display.for_terminal(sys.stdout)):
-            during.append(signal.getsignal(signal.SIGTERM))
+        with Interrupts("cancel", Display.for_terminal(sys.stdout)) as interrupts:
+            during.append((signal.getsignal(signal.SIGTERM), interrupts.wait(0.0)))
 
     thread = threading.Thread(target=launch)
     thread.start()
     thread.join()
-    assert during == [before]
+    assert during == [(before, None)]
 
 
 @pytest.mark.parametrize(
-    "answer, becomes",
+    "answers, becomes",
     [
-        ("k\r", "keep"),
-        ("Keep\r", "keep"),
-        ("\r", "delete"),
-        ("d\r", "delete"),
-        ("\x04", "delete"),
-        ("\x03", "delete"),
+        (["d\r"], "detach"),
+        (["Detach\r"], "detach"),
+        (["c\r"], "cancel"),
+        (["\x03"], "detach"),
+        (["\x04"], "cancel"),
+        (["\r", "c\r"], "cancel"),
+        (["what\r", "d\r"], "detach"),
     ],
 )
-def test_at_a_terminal_the_person_says_and_silence_deletes(answer: str, becomes: str) -> None:
+def test_at_a_terminal_the_person_says(answers: list[str], becomes: str) -> None:
     child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", timeout=60)
     child.expect("ready")
     child.sendintr()
-    child.expect(r"\[k\]eep them running\? ")
-    child.send(answer)
-    child.expect(f"{becomes}\r\n")
+    for answer in answers:
+        child.expect(r"\[d\]etach .*\[c\]ancel all jobs, \[k\]eep watching\? ")
+        child.send(answer)
+    child.expect(f"wish {becomes}\r\n")
+    child.expect(pexpect.EOF)
+
+
+def test_it_is_watched_on_while_the_question_stands_and_after_it() -> None:
+    child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", timeout=60)
+    child.expect("ready")
+    child.sendintr()
+    child.expect("eep watching")
+    child.expect("looks on")
+    child.send("k\r")
+    child.sendintr()
+    child.expect("eep watching")
+    child.send("d\r")
+    child.expect("wish detach")
     child.expect(pexpect.EOF)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from omegaconf import DictConfig
 
 from hydra_gce import specs
 from hydra_gce.bucket import Bucket, SweepNames
@@ -21,7 +20,6 @@ from hydra_gce.errors import SealBroken
 from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobState, JobStatus, Placement, unseal_spec
 from hydra_gce.settings import Env, Settings, Tracking
-from hydra_gce.specs import OtherPoints, fingerprint
 from hydra_gce.tracking import mode
 from tests.scene import point
 
@@ -56,6 +54,7 @@ def send(bucket: Bucket, points: list[Point], **more: Any) -> None:
         given["sent"],
         given["environ"],
         mode.choose(given["settings"].tracking.mode, given["environ"], embedded=True),
+        fresh_after=given.get("fresh_after"),
     )
 
 
@@ -118,56 +117,11 @@ def test_what_lies_there_already_is_left_as_it_is(bucket: Bucket, points: list[P
     assert bucket.find(NAMES.spec(2)) is not None
 
 
-def test_a_job_that_is_another_one_is_not_replaced(bucket: Bucket, points: list[Point]) -> None:
+def test_a_job_that_is_to_run_again_is_written_anew_and_may_begin_from_nothing(
+    bucket: Bucket, points: list[Point]
+) -> None:
     send(bucket, points)
-    changed = like(points[1], overrides=["lr=0.9"])
-    with pytest.raises(OtherPoints, match="job 1 of sweep calm-otter is another one"):
-        send(bucket, [points[0], changed])
-    spec, _ = unseal_spec(KEY, "calm-otter", 1, bucket.read(NAMES.spec(1)))
-    assert spec.overrides == points[1].overrides
-
-
-def test_a_spec_without_a_fingerprint_is_another_one(bucket: Bucket, points: list[Point]) -> None:
-    bucket.write(NAMES.spec(0), b"somebody's")
-    with pytest.raises(OtherPoints):
-        send(bucket, points)
-    assert bucket.read(NAMES.spec(0)) == b"somebody's"
-
-
-def test_the_time_of_the_launch_makes_no_other_job(points: list[Point]) -> None:
-    config = points[0].config
-    config.hydra.job["launched_at"] = "12:34"
-    again = like(points[0], config=config)
-    assert fingerprint(again, SENT) == fingerprint(points[0], SENT)
-
-
-def like(point: Point, overrides: list[str] | None = None, config: DictConfig | None = None) -> Point:
-    return Point(
-        point.num, overrides or point.overrides, config or point.config, point.sweep_dir, point.output_dir
-    )
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        replace(SENT, code=Placement("code/2", "/project")),
-        replace(SENT, data=[Placement("data/2", "/data")]),
-        replace(SENT, data=[]),
-        replace(SENT, environment="environments/2"),
-    ],
-    ids=["code", "data", "no data", "environment"],
-)
-def test_other_cargo_makes_another_job(points: list[Point], other: Sent) -> None:
-    assert fingerprint(points[0], other) != fingerprint(points[0], SENT)
-
-
-def test_another_config_or_override_makes_another_job(points: list[Point]) -> None:
-    config = points[0].config.copy()
-    config.lr = 0.2
-    known = fingerprint(points[0], SENT)
-    assert fingerprint(like(points[0], config=config), SENT) != known
-    assert fingerprint(like(points[0], overrides=["+a=1"]), SENT) != known
-
-
-def test_another_launcher_version_is_the_same_job(points: list[Point]) -> None:
-    assert fingerprint(points[0], replace(SENT, launcher="launcher/2")) == fingerprint(points[0], SENT)
+    send(bucket, points, sent=replace(SENT, code=Placement("code/2", "/project")), fresh_after={1: 3, 2: 0})
+    specs_now = [unseal_spec(KEY, "calm-otter", num, bucket.read(NAMES.spec(num)))[0] for num in range(3)]
+    assert [spec.code.object for spec in specs_now] == ["code/1", "code/2", "code/2"]
+    assert [spec.fresh_after for spec in specs_now] == [0, 3, 0]

@@ -28,7 +28,7 @@ def test_what_is_declared_is_right() -> None:
     [
         ("backend=clowd", "hydra.launcher.backend=clowd: .*Did you mean cloud"),
         ("tracking.mode=atuo", "hydra.launcher.tracking.mode=atuo: .*Did you mean auto"),
-        ("on_interrupt=kill", "hydra.launcher.on_interrupt=kill: it is one of delete, keep"),
+        ("on_interrupt=kill", "hydra.launcher.on_interrupt=kill: it is one of cancel, detach"),
         ("vm.max_run_hours=0.008", r"hydra.launcher.vm.max_run_hours=0.008: .*30 seconds"),
         ("vm.max_run_hours=2881", r"hydra.launcher.vm.max_run_hours=2881: .*120 days"),
         ("max_vms=0", "hydra.launcher.max_vms=0: .*null"),

@@ -154,7 +154,9 @@ class Attempt:
     def _make_courier(self, place: Workplace) -> Courier:
         num, number = self.spec.num, self.claim.attempt
         # The attempt before may be at its last sync still: what it leaves last is what counts.
-        restored = restore_newest(self.bucket, self.names, self.key, num, number - 1, place.output_dir)
+        restored = restore_newest(
+            self.bucket, self.names, self.key, num, number - 1, place.output_dir, self.spec.fresh_after
+        )
         manifest = restored[0] if restored else None
         (self._tracking / "artifacts").mkdir(parents=True)
         self._room = Room(self.claim.instance, [self.scratch, place.output_dir])

@@ -12,7 +12,7 @@ from hydra_gce.cargo.environment import Resolution
 from hydra_gce.cargo.snapshot import Snapshot
 from hydra_gce.cargo.wheel import Wheel
 from hydra_gce.cargo.worktree import find_root
-from hydra_gce.home import cache
+from hydra_gce.home import cache, sweep_records
 from hydra_gce.jobs import Placement
 from hydra_gce.settings import Settings
 
@@ -41,14 +41,16 @@ class Sent:
 def pack(
     settings: Settings, script: str | None, cwd: Path, sweep_dir: Path, tell: Callable[[str], None]
 ) -> Cargo:
-    """Takes the snapshots and works out the environment. What earlier launches left in ``sweep_dir`` is no code.
+    """Takes the snapshots and works out the environment. What launches left in this or another directory is no code.
 
     :raises ConfigError: a path is missing, or the environment asked for contradicts itself.
     :raises CodeTooLarge: see ``hydra.launcher.code.max_mb``.
     :raises EnvironmentUnsolvable: no set of packages meets the requirements.
     """
     root = code_root(settings, script, cwd)
-    exclude = [*settings.code.exclude, *_outputs(root, sweep_dir)]
+    left = dict.fromkeys([sweep_dir, *(Path(record.sweep_dir) for record in sweep_records())])
+    outputs = [pattern for directory in left for pattern in _outputs(root, directory)]
+    exclude = [*settings.code.exclude, *outputs]
     code = snapshot.take(root, settings.code.include, exclude, settings.code.max_mb * 1_000_000, cache())
     data = [(path, snapshot.take_data(path, cache())) for path in _data_paths(settings, cwd)]
     resolution = environment.resolve(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.errors import ConfigError
 
 if TYPE_CHECKING:
     from hydra_gce.backend import Backend
+    from hydra_gce.bucket import Bucket
     from hydra_gce.home import SweepRecord
 
 Verbs = Any  # argparse has no public name for what add_subparsers returns
@@ -40,6 +42,35 @@ def connect_to(record: SweepRecord) -> Backend:
     from hydra_gce.backend import connect
 
     return connect(record.backend, record.project)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A sweep, and where it is."""
+
+    sweep: str
+    backend: Backend
+    bucket: Bucket
+
+
+def find_sweep(name: str, options: argparse.Namespace) -> Found:
+    """By this laptop's record; else in the bucket that the options name, or the project's own.
+
+    :raises ConfigError: there is none by that name.
+    """
+    from hydra_gce.bucket import Bucket, SweepNames
+    from hydra_gce.home import sweep_records
+
+    known = [record.sweep for record in sweep_records()]
+    if name == "last" or name in known:
+        record = record_of(name)
+        backend = connect_to(record)
+        return Found(record.sweep, backend, Bucket(backend.storage.bucket(record.bucket)))
+    backend = connect(options)
+    bucket = Bucket(backend.storage.bucket(options.bucket or backend.default_bucket))
+    if bucket.find(SweepNames(name).description) is None:
+        record_of(name)  # says what there is
+    return Found(name, backend, bucket)
 
 
 def record_of(name: str) -> SweepRecord:

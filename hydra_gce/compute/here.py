@@ -14,6 +14,7 @@ from hydra_gce.compute.asking import asking, patiently
 from hydra_gce.compute.instance import Instance, instance_of
 from hydra_gce.compute.leftovers import Found, Leftover
 from hydra_gce.compute.making import Maker
+from hydra_gce.compute.project_key import project_key
 from hydra_gce.compute.verbs import OPERATION_S
 from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Refusal
@@ -121,3 +122,6 @@ class HereCompute:
 
     def quotas(self) -> Quotas:
         return quotas.read(self.backend)
+
+    def project_key(self) -> bytes | None:
+        return project_key(self.backend)

@@ -40,6 +40,7 @@ _EXPOSED = (
     "console",
     "was_preempted",
     "quotas",
+    "project_key",
     "use",
 )
 _SERVED = "served"
@@ -86,6 +87,9 @@ class _Served:
 
     def quotas(self) -> Quotas:
         return self._ready().quotas()
+
+    def project_key(self) -> bytes | None:
+        return self._ready().project_key()
 
     def _ready(self) -> HereCompute:
         self._importing.join()
@@ -175,6 +179,9 @@ class _Calls:
 
     def quotas(self) -> Quotas:
         return cast(Quotas, self._proxy.quotas())
+
+    def project_key(self) -> bytes | None:
+        return cast("bytes | None", self._proxy.project_key())
 
 
 def main() -> None:

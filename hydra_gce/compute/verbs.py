@@ -58,3 +58,6 @@ class Compute(Protocol):
 
     def quotas(self) -> Quotas:
         """What the project may have and uses; knows less, instead of raising, where that cannot be read."""
+
+    def project_key(self) -> bytes | None:
+        """From which the keys of sweeps follow; made where there is none, None where that is not allowed."""

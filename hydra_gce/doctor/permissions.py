@@ -28,13 +28,16 @@ https://cloud.google.com/compute/docs/reference/rest/v1/instances/insert#iam-per
 """
 WITH_ADDRESS = {"compute.subnetworks.useExternalIp": _INSTANCES}
 USEFUL = {
+    "compute.instanceTemplates.create": _INSTANCES,
+    "compute.instanceTemplates.get": _INSTANCES,
     "compute.disks.delete": _INSTANCES,
     "compute.instances.getSerialPortOutput": _INSTANCES,
     "compute.instances.setTags": _INSTANCES,
     "compute.projects.get": _INSTANCES,
     "compute.regions.list": _INSTANCES,
 }
-"""Quotas, consoles of VMs that fell silent, disks that outlived theirs: a sweep runs without."""
+"""Attaching from another machine (`compute.project_key`), quotas, consoles of VMs that fell silent, disks that outlived
+theirs: a sweep runs without."""
 TUNNEL = {"iap.tunnelInstances.accessViaIAP": "roles/iap.tunnelResourceAccessor"}
 
 

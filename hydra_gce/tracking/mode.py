@@ -83,6 +83,17 @@ def choose(
     return Way(straight, f"MLflow: VMs log to {urlsplit(uri).hostname} themselves", _handed_over(environ))
 
 
+def server_named(environ: Mapping[str, str]) -> str | None:
+    """The tracking server that the environment names, without whoever logs in; None where it names a store of this
+    machine, or none.
+    """
+    uri = environ.get(URI, "")
+    if not uri.startswith(("http://", "https://")):
+        return None
+    address = urlsplit(uri)
+    return address._replace(netloc=address.netloc.rpartition("@")[2]).geturl()
+
+
 def _handed_over(environ: Mapping[str, str]) -> dict[str, str]:
     """A user and a password within the address are handed over beside it, and win as they do there: MLflow prints the
     address into the program's log.

@@ -17,8 +17,8 @@ from google.cloud import storage
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.lease import Lease
 from hydra_gce.tracking.mode import URI
-from hydra_gce.tracking.relay.lease import Lease
 from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.uplink_order import Order
 

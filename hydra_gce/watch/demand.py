@@ -86,6 +86,10 @@ class Demand:
         for num in self.fleet.waiting:
             self._take_back(num, tracks.get(num))
 
+    def take_back(self, track: Track) -> None:
+        """The job's VM is to come from the queue no more."""
+        self._take_back(track.num, track)
+
     def _take_back(self, num: int, track: Track | None) -> None:
         self.fleet.cancel(num)
         self._asked.pop(num, None)

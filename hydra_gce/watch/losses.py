@@ -54,10 +54,30 @@ class Losses:
         elif now - track.heard > self._silence_s(booting):
             self._silent(track, booting, now - track.heard)
 
+    def cancel(self, track: Track) -> None:
+        """One step of ending a job that nobody wants any more: its VM goes, with what its program saves until then."""
+        if track.status is not None and track.status.state.final:
+            self.ends.collect(track)
+        elif track.asked:
+            track.note = "cancelled"  # the answer to its search must come first
+        elif track.instance and self._may_live(track):
+            if track.instance not in self.board.deleted:
+                self.fleet.delete(track.instance)
+                self.board.deleted.add(track.instance)
+            track.note = "saving"
+        else:
+            self.ends.cancel(track)
+
+    def _may_live(self, track: Track) -> bool:
+        """A VM that was made after the listing counts as one that lives."""
+        is_new = self.clock() - track.placed <= _UNLISTED_S
+        return self.board.is_alive(track.instance) or is_new
+
     def left(self, track: Track, message: str) -> None:
         """Compute Engine took the VM back, or its time was over. ``message``: what its agent says of that."""
         if self.clock() - track.placed >= self.settings.vm.max_run_hours * 3600 - _RUN_LIMIT_SLACK_S:
-            self._lost(track, f"reached its vm.max_run_hours={self.settings.vm.max_run_hours:g}")
+            why = f"reached its vm.max_run_hours={self.settings.vm.max_run_hours:g}"
+            self._lost(track, why, failure=Failure.DEADLINE)
             return
         if message == _SHUT_DOWN and self.fleet.was_preempted(track.instance):
             message = _PREEMPTED  # the agent heard of the shutdown first
@@ -113,13 +133,13 @@ class Losses:
         except ObjectMissing:
             return ""
 
-    def _lost(self, track: Track, why: str, line: str = "") -> None:
+    def _lost(self, track: Track, why: str, line: str = "", failure: Failure = Failure.LOST_VM) -> None:
         track.lost += 1
         self._give_up(track, why, line)
         if track.lost >= self.settings.max_attempts:
             times = "time" if track.lost == 1 else "times"
             message = f"its VM was lost {track.lost} {times} (hydra.launcher.max_attempts={self.settings.max_attempts})"
-            self.ends.fail(track, Failure.LOST_VM, f"{message}; the last one {why}")
+            self.ends.fail(track, failure, f"{message}; the last one {why}")
 
     def _give_up(self, track: Track, why: str, line: str = "") -> None:
         self.board.given_up.add(track.instance)

@@ -23,7 +23,8 @@ class Track:
 
     ``lost`` counts VMs that were lost in other ways than to Compute Engine's market: what it took back are
     ``preemptions``. ``queue`` tells of its VM that waits in Google's queue. ``ending`` brings the job's result home,
-    ``collecting`` is that under way. ``heard``, ``placed``, ``first_placed`` and ``ended`` are seconds since the epoch.
+    ``collecting`` is that under way. ``cancelled`` is why nobody wants it any more. ``heard``, ``placed``,
+    ``first_placed`` and ``ended`` are seconds since the epoch.
     """
 
     point: Point
@@ -45,6 +46,7 @@ class Track:
     ended: float = 0.0
     note: str = ""
     warned: str = ""
+    cancelled: str = ""
     queue: str = ""
     history: deque[float] = field(default_factory=lambda: deque(maxlen=_HISTORY))
     ending: Callable[[], Collected | None] | None = None
@@ -61,7 +63,7 @@ class Track:
 
     @property
     def wants_vm(self) -> bool:
-        return not (self.done or self.ending or self.asked or self.instance)
+        return not (self.done or self.ending or self.asked or self.instance or self.cancelled)
 
     def take(self, placed: Placed, now: float) -> None:
         """It has a VM, which boots."""
@@ -77,6 +79,14 @@ class Track:
         """It has no VM any more, and wants another."""
         self.state = JobState.PREEMPTED
         self.previous_zone, self.instance = self.zone, ""
+
+    def begin_again(self) -> None:
+        """It has come to an end that does not count."""
+        self.state, self.status, self.note = JobState.PENDING, None, ""
+        self.previous_zone, self.instance = self.zone, ""
+        self.ending = self.collecting = self.collected = None
+        self.cancelled = ""
+        self.history.clear()
 
     def hear(self, status: JobStatus, generation: int, now: float) -> None:
         self.generation = generation
@@ -111,6 +121,8 @@ class Track:
 def cause(collected: Collected) -> str:
     """A failure in one line."""
     result = collected.result
+    if result.state is JobState.CANCELLED:
+        return result.message
     if result.state is not JobState.FAILED:
         return ""
     last = (result.message.strip().splitlines() or ["no reason is known"])[-1]

@@ -6,7 +6,7 @@ Each ``tick`` costs one listing of statuses and one of instances, however many j
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hydra_gce.bucket import Bucket, SweepNames
@@ -41,10 +41,11 @@ class Watch:
     def __post_init__(self) -> None:
         bucket, names, fleet, settings = self.bucket, self.names, self.fleet, self.settings
         self.tracks = {point.num: Track(point) for point in self.points}
+        self._ticked = False
         self._budget = Budget.of(settings)
         self._board = board = Board(self.tracks)
         self._demand = Demand(fleet, settings, self._budget, self.tell, self.clock)
-        self._ends = ends = Ends(bucket, names, self.key, self.tell, self.clock)
+        self._ends = ends = Ends(bucket, names, self.key, self.tell, self.clock, settings.retries)
         beat_s = heartbeat_s(settings.max_vms or len(self.points))
         self._losses = Losses(bucket, names, fleet, settings, board, ends, beat_s, self.tell, self.clock)
         self._thrift = Thrift(fleet, settings, board, self._demand, ends, self.tell, self.clock)
@@ -61,15 +62,30 @@ class Watch:
         self._read_statuses()
         for track in self.tracks.values():
             self._follow(track)
+        if self.settings.on_failure == "stop":
+            self._stop_after_failure()
         if self._budget is not None:
             self._thrift.keep_within(self._budget)
         self._thrift.tidy()
         if not self._thrift.over_budget:
             wanting = (one for one in self.tracks.values() if one.wants_vm and not self._board.is_held(one))
             self._demand.ask(wanting, self._board.made)
+        self._ticked = True
 
     def close(self) -> None:
         self._ends.close()
+
+    def cancel(self, nums: Iterable[int], why: str) -> None:
+        """Ends these jobs: their VMs save what they can. What has ended is left as it is."""
+        for num in nums:
+            track = self.tracks.get(num)
+            if track is not None and not (track.done or track.cancelled):
+                track.cancelled = why
+
+    @property
+    def placed(self) -> bool:
+        """Whether each job has a VM, or an answer that there is none to be had now."""
+        return self._ticked and not self.fleet.searching
 
     @property
     def done(self) -> bool:
@@ -132,6 +148,8 @@ class Watch:
             track = self.tracks.get(status.num)
             if track is None or track.generation == entry.generation:
                 continue
+            if track.done and status.state is JobState.PENDING:
+                track.begin_again()  # somebody wants it again
             track.hear(status, entry.generation, self.clock())
             if status.warning not in ("", track.warned):
                 track.warned = status.warning
@@ -141,12 +159,22 @@ class Watch:
             if candidate is not None:
                 track.machine, track.zone = str(candidate), candidate.zone
 
+    def _stop_after_failure(self) -> None:
+        failed = next((num for num, one in self.tracks.items() if one.state is JobState.FAILED), None)
+        if failed is not None and not all(one.done or one.cancelled for one in self.tracks.values()):
+            self.tell(f"job {failed} failed, and hydra.launcher.on_failure=stop: the others are cancelled")
+            self.cancel(self.tracks, f"job {failed} failed, and hydra.launcher.on_failure=stop")
+
     def _follow(self, track: Track) -> None:
         status = track.status
         if track.done:
             return
         if track.ending is not None:
             self._ends.follow(track)
+        elif track.cancelled:
+            if track.queue:
+                self._demand.take_back(track)
+            self._losses.cancel(track)
         elif status is not None and status.state.final:
             self._ends.collect(track)
         elif status is not None and status.instance == track.instance and track.instance:

@@ -64,7 +64,7 @@ def test_a_sweep_waits_in_the_queue_and_runs_when_there_is_stock(
 def test_ctrl_c_takes_back_what_waits_in_the_queue(project: Project, stock: Stock, engine: Backend) -> None:
     stock(0)
     project.program("return cfg.x")
-    launch = project.start("+x=1,2", *FLEXIBLE, "hydra.launcher.on_interrupt=delete")
+    launch = project.start("+x=1,2", *FLEXIBLE, "hydra.launcher.on_interrupt=cancel")
     sweep = launch.sweep()
     eventually(lambda: statuses(engine, sweep) == ["PENDING"] * 2, "two VMs wait", lambda: launch.out)
     launch.process.send_signal(signal.SIGINT)

@@ -8,12 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
-import pexpect
 import pytest
 
 from hydra_gce.backend import Backend
 from hydra_gce.compute import HereCompute
-from tests.e2e.project import PATIENCE_S, Project, eventually, hydra_gce
+from tests.e2e.project import Project, eventually, hydra_gce
 
 LONG = """
     print("well under way", flush=True)
@@ -65,27 +64,6 @@ def test_an_interrupt_where_nobody_can_be_asked_deletes_the_vms_and_says_so(
     assert "no VM is left" in ended.out
     assert "Traceback" not in ended.said
     assert not HereCompute(engine).instances(sweep)
-
-
-def test_a_vm_goes_on_after_an_interrupt_if_the_person_says_keep(long: Project, engine: Backend) -> None:
-    command = long.command()
-    terminal = pexpect.spawn(
-        command[0], command[1:], cwd=str(long.directory), encoding="utf-8", timeout=PATIENCE_S
-    )
-    try:
-        terminal.expect(r"sweep ([a-z]+-[a-z]+)")
-        sweep = terminal.match[1]
-        eventually(lambda: HereCompute(engine).instances(sweep), "there never was a VM")
-        terminal.expect("BOOTING|RUNNING")
-        terminal.sendintr()
-        terminal.expect(r"\[D\]elete the VMs .*\[k\]eep")
-        terminal.sendline("k")
-        terminal.expect("the VMs go on")
-        terminal.expect(pexpect.EOF)
-        assert HereCompute(engine).instances(sweep)
-    finally:
-        terminal.close(force=True)
-    assert "nothing is left" in hydra_gce("down", sweep).out
 
 
 def processes_of(home: Path) -> list[str]:

@@ -21,6 +21,7 @@ METHODS = {
     "globalOperations": "aggregatedList delete get list wait",
     "imageFamilyViews": "get",
     "images": "delete get getFromFamily insert list setLabels",
+    "instanceTemplates": "delete get insert list",
     "instances": "aggregatedList bulkInsert delete get getSerialPortOutput insert list reset setDeletionProtection "
     "setDiskAutoDelete setLabels setMachineType setMetadata setScheduling setServiceAccount setTags "
     "simulateMaintenanceEvent start stop",

@@ -18,11 +18,11 @@ from google.cloud import storage
 from hydra_gce.agent.courier import Tree
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.lease import Lease
 from hydra_gce.tracking.environment import Point, variables
 from hydra_gce.tracking.journal import FILE_NAME, Journal, JournalParts
 from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.relay.destination import Destination
-from hydra_gce.tracking.relay.lease import Lease
 from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.relay.runs import TrackedSweep
 

@@ -14,8 +14,8 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState
+from hydra_gce.lease import SILENCE_S, Holder, Lease
 from hydra_gce.tracking.relay.destination import Destination
-from hydra_gce.tracking.relay.lease import SILENCE_S, Holder, Lease
 from tests.tracking.lab import STARTED, SWEEP, Scribe, relay_for
 
 NAME = SweepNames(SWEEP).relay

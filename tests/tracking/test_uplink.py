@@ -15,8 +15,8 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState
+from hydra_gce.lease import Holder, Lease
 from hydra_gce.tracking.mode import Mode
-from hydra_gce.tracking.relay.lease import Holder, Lease
 from hydra_gce.tracking.uplink import play
 from hydra_gce.tracking.uplink_order import Order
 from tests.patience import wait_until

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -252,3 +253,18 @@ def test_a_training_leaves_them(settings: Settings, tmp_path: Path, tracking: st
     on_disk = {int(path.stem[5:]) for path in (tmp_path / "out" / "checkpoints").glob("step-*.npz")}
     assert models(run_id).keys() == {f"checkpoint-{step}" for step in on_disk}
     assert all(is_whole(run_id, name) for name in models(run_id))
+
+
+def test_a_training_computes_the_same_with_and_without_them(
+    settings: Settings, tmp_path: Path, tracking: str
+) -> None:
+    ends = []
+    for checkpoints in (False, True):
+        settings.tracking = replace(settings.tracking, checkpoints=checkpoints)
+        output = tmp_path / str(checkpoints)
+        train(settings, output)
+        with np.load(max((output / "checkpoints").glob("step-*.npz"))) as file:
+            ends.append({name: file[name] for name in file.files if name != "notes"})
+    assert ends[0].keys() == ends[1].keys()
+    for name, values in ends[0].items():
+        np.testing.assert_array_equal(values, ends[1][name], err_msg=name)

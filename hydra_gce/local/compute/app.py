@@ -30,6 +30,7 @@ from hydra_gce.local.compute import (
     places,
     projects,
     routers,
+    templates,
 )
 from hydra_gce.local.compute import networks as nets
 from hydra_gce.local.compute.cloud import Cloud
@@ -82,6 +83,10 @@ METHODS: dict[str, Method] = {
     "images.insert": images.insert,
     "images.list": images.list_,
     "images.setLabels": images.set_image_labels,
+    "instanceTemplates.delete": templates.delete,
+    "instanceTemplates.get": templates.get,
+    "instanceTemplates.insert": templates.insert,
+    "instanceTemplates.list": templates.list_,
     "instances.aggregatedList": instances.aggregate,
     "instances.bulkInsert": instances.bulk_insert,
     "instances.delete": instances.delete,

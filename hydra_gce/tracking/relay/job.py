@@ -101,7 +101,7 @@ class JobRelay:
             return
         if self._replay is None and news:
             self._to.set_tags(point.run_id, news)
-        self._runs.follow(self._num, status.state)
+        self._runs.follow(self._num, status.state, status.attempt)
 
     def bring_artifacts(self, status: JobStatus, to_end: bool = False) -> None:
         """What has come since; a job that has ended may have brought more than its last status counts."""

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.lease import SILENCE_S, Lease, awake
 from hydra_gce.tracking import links
 from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.relay.destination import Destination, Refusal
 from hydra_gce.tracking.relay.job import Ending, JobRelay
-from hydra_gce.tracking.relay.lease import SILENCE_S, Lease, awake
 from hydra_gce.tracking.relay.refusals import Refusals
 from hydra_gce.tracking.relay.runs import Runs, TrackedSweep, prefixed
 from hydra_gce.tracking.relay.turn import Turn

@@ -174,13 +174,17 @@ class Runs:
         self._told[point.run_id] = mine
         return {key: value for key, value in mine.items() if told.get(key) != value}
 
-    def follow(self, num: int, state: JobState) -> None:
-        """The job is in another state: so is its run, unless its program has ended that."""
+    def follow(self, num: int, state: JobState, attempt: int) -> None:
+        """The job is in another state: so is its run, unless its program has ended that.
+
+        A run that ended with an attempt before this one goes on, where the job was begun again.
+        """
         status, point = STATUS[state], self._to.point(num)
         if point is None or self._status.get(point.run_id) == status or state.final:
             return
         info = self._to.call("show a run", lambda: self._to.client.get_run(point.run_id)).info
-        if info.status not in (*_ENDS, status):
+        again = point.ended_attempt is not None and attempt > point.ended_attempt
+        if info.status != status and (again or info.status not in _ENDS):
             self._to.set_status(point.run_id, status)
         self._status[point.run_id] = status
 

@@ -6,8 +6,8 @@ import random
 import time
 from collections.abc import Callable
 
+from hydra_gce.lease import Lease, awake
 from hydra_gce.tracking.relay.destination import NotOurTurn, Refused, StoreUnavailable
-from hydra_gce.tracking.relay.lease import Lease, awake
 
 _POLL_S = 1.0
 _LONGEST_REST_S = 30.0

@@ -1,4 +1,4 @@
-"""Which of several relays plays a sweep's records: an object in the bucket that changes hands by compare-and-swap.
+"""Which of several processes watches a sweep, or plays its records: an object that changes hands by compare-and-swap.
 
 No clock is compared with another machine's: who waits counts for how long, by its own clock, the object stays as it is.
 """
@@ -24,23 +24,30 @@ _RENEW_S = SILENCE_S / 3
 
 @dataclass(frozen=True)
 class Holder:
-    """A process. ``boot`` tells one start of its machine from the next, empty where that is not known."""
+    """A process. ``boot`` tells one start of its machine from the next, empty where that is not known. ``background``:
+    nobody looks at it, and it makes way for whoever does.
+    """
 
     host: str
     boot: str
     pid: int
+    background: bool = False
 
     @classmethod
-    def here(cls) -> Holder:
+    def here(cls, background: bool = False) -> Holder:
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             boot = ""
-        return cls(socket.gethostname(), boot, os.getpid())
+        return cls(socket.gethostname(), boot, os.getpid(), background)
+
+    def is_here(self, here: Holder) -> bool:
+        """Whether it is, or was, a process of this machine."""
+        return bool(self.boot) and self.host == here.host
 
     def is_dead(self, here: Holder) -> bool:
         """Whether this is certain: of a process on this machine, which runs no more."""
-        if not self.boot or self.host != here.host:
+        if not self.is_here(here):
             return False
         if self.boot != here.boot:
             return True

@@ -1,0 +1,57 @@
+"""Jobs of a sweep that are ended from outside the process that watches it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from hydra_gce import background, claims, wishes
+from hydra_gce.attach import known
+from hydra_gce.backend import Backend
+from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.owner import owner_here
+from hydra_gce.retry import check_jobs
+
+_PATIENCE_S = 300.0
+_PAUSE_S = 1.0
+
+
+def cancel(
+    backend: Backend,
+    bucket: Bucket,
+    sweep: str,
+    jobs: Sequence[int],
+    tell: Callable[[str], None],
+    patience_s: float = _PATIENCE_S,
+) -> list[int]:
+    """Asks whoever watches the sweep to end ``jobs``, or all; where nobody does, a process in the background.
+
+    :returns: those that have not ended within ``patience_s``.
+    :raises ConfigError: there is no such sweep or job.
+    """
+    plan, identity = known(backend, bucket, sweep)
+    names, there = identity.names, [point.num for point in plan.points]
+    check_jobs(sweep, jobs, there)
+    open_ = [num for num in jobs or there if not _has_ended(bucket, names, num)]
+    if not open_:
+        tell(f"sweep {sweep}: nothing to cancel: {'they have' if len(there) > 1 else 'it has'} ended")
+        return []
+    for num in open_:
+        wishes.cancel(bucket, names, num, owner_here())
+    background.start(backend, bucket.name, sweep)  # it leaves again where somebody watches
+    deadline = time.monotonic() + patience_s
+    while open_ and time.monotonic() < deadline:
+        ended = [num for num in open_ if _has_ended(bucket, names, num)]
+        for num in ended:
+            tell(f"job {num} has ended")
+        open_ = [num for num in open_ if num not in ended]
+        if open_:
+            time.sleep(_PAUSE_S)
+    if open_:
+        tell(f"not ended so far: {', '.join(map(str, open_))}. See: hydra-gce attach {sweep}")
+    return open_
+
+
+def _has_ended(bucket: Bucket, names: SweepNames, num: int) -> bool:
+    claim = claims.read(bucket, names, num)
+    return claim is not None and claim.state == "done"

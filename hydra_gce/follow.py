@@ -1,0 +1,303 @@
+"""Follows a sweep until each of its jobs has a result: for the launch that began it, and for whoever takes it up."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import IO
+
+from hydra_gce import background, wishes
+from hydra_gce.batch import Batch
+from hydra_gce.display import Display
+from hydra_gce.errors import Unreachable
+from hydra_gce.fleet import Fleet, said
+from hydra_gce.identity import note_end, note_watcher
+from hydra_gce.interrupt import Interrupts, Wish
+from hydra_gce.lease import Holder, Lease
+from hydra_gce.leave import delete_all, see_them_leave
+from hydra_gce.machines import Candidate
+from hydra_gce.money import estimate
+from hydra_gce.money.keeper import Keeper
+from hydra_gce.money.ledger import Ledger
+from hydra_gce.owner import owner_here
+from hydra_gce.playback import Playback, relay_to_mlflow
+from hydra_gce.publish import Publisher, published
+from hydra_gce.settings import Settings
+from hydra_gce.unreachable import UNREACHABLE
+from hydra_gce.view import SweepView
+from hydra_gce.watch import Watch
+
+NOT_IN_MLFLOW = (
+    "The next launch like this one in the sweep's directory brings what is missing; no job runs again."
+)
+INTERRUPTED = 130
+_TICK_S = (0.2, 2.0)
+_LOOK_S = 2.0
+
+
+class Detached(Exception):
+    """The sweep goes on without us. ``wish``: by Ctrl-C or SIGTERM; None where ``wait=false`` said so beforehand."""
+
+    def __init__(self, wish: Wish | None) -> None:
+        super().__init__()
+        self.wish = wish
+
+
+@dataclass
+class Follower:
+    """Of one sweep, batch after batch; what is told, spent and estimated belongs to all of them.
+
+    ``in_background``: a process that a launch has left behind, and that makes way for whoever looks. ``stream`` is
+    where the person sees it.
+    """
+
+    settings: Settings
+    environ: Mapping[str, str]
+    ledger: Ledger = field(default_factory=Ledger)
+    in_background: bool = False
+    stream: IO[str] = field(default_factory=lambda: sys.stdout)
+    news: list[tuple[float, str]] = field(default_factory=list)
+    estimate: str = ""
+    unreachable: bool = False
+
+    def tell(self, line: str) -> None:
+        self.news.append((time.time(), line))
+
+    def follow(self, batch: Batch) -> Watch:
+        """Provisions and watches until every job has its result; then sees to it that no VM is left.
+
+        :raises Detached: it goes on without us.
+        :raises SystemExit: the person has cancelled it, and all is said.
+        """
+        return _Watching(self, batch).to_the_end()
+
+    def reached(self, step: Callable[[], object]) -> bool:
+        """A network that is away for a while, or a laptop that slept, is no reason to end a sweep."""
+        try:
+            step()
+        except (Unreachable, *UNREACHABLE) as error:
+            if not self.unreachable:
+                why = type(error.__cause__ or error).__name__
+                self.tell(f"Google Cloud cannot be reached ({why}); the VMs go on, and so does this")
+            self.unreachable = True
+        else:
+            self.unreachable = False
+        return not self.unreachable
+
+
+class _Watching:
+    """One batch, and everything that works on it in this process."""
+
+    def __init__(self, follower: Follower, batch: Batch) -> None:
+        self._follower = follower
+        self._batch = batch
+        self._names = names = batch.identity.names
+        settings, ledger, tell = follower.settings, follower.ledger, follower.tell
+        self._fleet = Fleet(
+            batch.compute, batch.order, batch.candidates, tell, batch.quotas, ledger, steady=time.monotonic
+        )
+        follower.estimate = self._estimated()
+        bucket, key = batch.bucket, batch.identity.key
+        self._watch = Watch(bucket, names, key, self._fleet, settings, batch.plan.points, tell)
+        self._keeper = Keeper(bucket, names.ledger, ledger)
+        self._publisher = Publisher(bucket, names.view)
+        relay = relay_to_mlflow(batch, follower.environ)
+        self._playback = Playback(relay, self._watch, settings.tracking.capture)
+        self._display = Display.for_terminal(follower.stream)
+        self._interrupts = Interrupts(
+            "detach" if follower.in_background else settings.on_interrupt, self._display
+        )
+        self._lease = Lease(bucket, names.watcher, Holder.here(follower.in_background))
+        self._cancelling = False
+
+    def to_the_end(self) -> Watch:
+        try:
+            with self._interrupts:
+                self._take()
+                while not self._watch.done:
+                    self._tick()
+                    self._heed(self._interrupts.wait(_pause(time.time() - self._batch.identity.started)))
+        except Detached:
+            self._leave_it()
+            raise
+        except BaseException as error:
+            self._end_it()
+            if isinstance(error, KeyboardInterrupt):
+                raise SystemExit(INTERRUPTED) from None  # all is said: no traceback
+            raise
+        finally:
+            self._watch.close()
+            self._fleet.close()
+            self._keeper.close()
+        self._bring_to_end()
+        if self._cancelling:
+            raise SystemExit(INTERRUPTED)
+        return self._watch
+
+    # While it runs
+
+    def _take(self) -> None:
+        """Waits until nobody else watches, showing what that one sees, and goes on from what is there."""
+        waited_for: Holder | None = None
+        while not self._is_ours():
+            if self._follower.in_background:
+                raise Detached(None)
+            other = self._lease.other
+            if other is not None and other != waited_for and not background.ask_to_leave(other):
+                self._follower.tell(
+                    f"process {other.pid} on {other.host} watches this sweep; this one shows what that sees,"
+                    " and goes on where that ends"
+                )
+            waited_for = other
+            self._look_on()
+            self._heed(self._interrupts.wait(_LOOK_S))
+        note_watcher(self._names.sweep)
+        if not (self._batch.identity.taken_up or waited_for):
+            return
+        while not self._follower.reached(self._watch.take_up):
+            self._heed(self._interrupts.wait(_TICK_S[1]))
+
+    def _is_ours(self) -> bool:
+        """Also where that cannot be known for the moment: no VM is lost by watching on, and claims keep results
+        right."""
+        held = True
+
+        def ask() -> None:
+            nonlocal held
+            held = self._lease.hold()
+
+        self._follower.reached(ask)
+        return held
+
+    def _look_on(self) -> None:
+        """Shows what the process sees that watches."""
+        seen: SweepView | None = None
+
+        def look() -> None:
+            nonlocal seen
+            seen = published(self._batch.bucket, self._names.view)
+
+        if self._follower.reached(look) and seen is not None and not self._interrupts.asking:
+            self._display.update(replace(seen, now=time.time()))
+
+    def _tick(self) -> None:
+        if not self._is_ours():
+            self._take()
+        self._follower.reached(self._grant)
+        self._follower.reached(self._watch.tick)
+        self._keeper.tick()
+        self._playback.tick()
+        view = self._view()
+        self._publisher.tick(view)
+        if not self._interrupts.asking:
+            self._display.update(view)
+        if not self._follower.settings.wait and not self._follower.in_background and self._watch.placed:
+            raise Detached(None)
+
+    def _grant(self) -> None:
+        """What was asked for from elsewhere."""
+        self._watch.cancel(wishes.cancelled(self._batch.bucket, self._names), "cancelled")
+
+    def _heed(self, wish: Wish | None) -> None:
+        if wish is None or self._cancelling:
+            return
+        if wish is Wish.DETACH:
+            raise Detached(wish)
+        self._cancelling = True
+        self._follower.tell("cancelled: the VMs save their work and end (Ctrl-C again: at once)")
+        who = owner_here()
+        self._watch.cancel(self._watch.tracks, f"cancelled by {who}")
+        if self._lease.other is not None:  # another process watches: it carries that out
+            for num in self._watch.tracks:
+                wishes.cancel(self._batch.bucket, self._names, num, who)
+
+    # How it ends
+
+    def _leave_it(self) -> None:
+        """To a process that stays, unless this is one that makes way."""
+        sweep, batch = self._names.sweep, self._batch
+        last = self._view(
+            f"the VMs go on: hydra-gce attach {sweep} comes back, hydra-gce cancel {sweep} ends it"
+        )
+        self._fleet.close()
+        self._keeper.close()
+        self._playback.leave()
+        self._publisher.close(replace(last, vms_left=""))
+        with suppress(Unreachable, *UNREACHABLE):
+            self._lease.release()
+        if not self._follower.in_background:
+            background.start(batch.backend, batch.bucket.name, sweep)
+        self._display.close(last)
+
+    def _end_it(self) -> None:
+        """At once, after an error or a second Ctrl-C."""
+        self._fleet.close()
+        left = delete_all(self._batch.compute, self._names.sweep)
+        last = self._view(left)
+        self._publisher.close(last)
+        self._playback.leave()
+        with suppress(Unreachable, *UNREACHABLE):
+            self._lease.release()
+        self._display.close(last)
+
+    def _bring_to_end(self) -> None:
+        left = see_them_leave(self._batch.compute, self._names.sweep)
+        trouble = self._playback.close(lambda: self._display.update(self._view(left)))
+        if not trouble:  # else another launch here finds all jobs done, and brings what MLflow has not got
+            note_end(self._batch.identity, time.time())
+        last = replace(self._view(left), over=True)
+        self._publisher.close(last)
+        with suppress(Unreachable, *UNREACHABLE):
+            self._lease.release()
+        self._display.close(last)
+        if trouble:
+            print(f"{trouble} {NOT_IN_MLFLOW}", file=sys.stderr)
+
+    # What is said
+
+    def _estimated(self) -> str:
+        """Over the places where the project may have such a VM; the others are told, once a sweep."""
+        fleet, follower = self._fleet, self._follower
+        left_out = fleet.without_quota()
+        if left_out and not follower.estimate:
+            follower.tell(said.not_asked(left_out))
+        without = {(candidate.zone, candidate.model) for candidate, _ in left_out}
+        within = [one for one in fleet.candidates if (one.zone, one.model) not in without]
+        points = len(self._batch.plan.points)
+        return estimate.before(within or fleet.candidates, points, follower.settings)
+
+    def _view(self, left: str = "") -> SweepView:
+        batch, watch, playback, follower = self._batch, self._watch, self._playback, self._follower
+        outlook = estimate.outlook(follower.ledger, watch.tracks, watch.finished, time.time())
+        return SweepView(
+            sweep=self._names.sweep,
+            project=batch.backend.project,
+            backend=batch.backend.kind,
+            jobs=playback.with_runs(watch.views()),
+            started=batch.identity.started,
+            now=time.time(),
+            machine=_machine_said(batch.candidates[0]),
+            estimate=follower.estimate,
+            code=batch.plan.code,
+            news=list(follower.news),
+            mlflow=playback.link,
+            mlflow_share=playback.share,
+            sweep_dir=str(batch.plan.sweep_dir),
+            return_name=watch.return_name,
+            notes=watch.notes,
+            vms_left=left,
+            outlook=str(outlook or ""),
+        )
+
+
+def _pause(elapsed: float) -> float:
+    """Short at first, when much happens; a long sweep is looked at every two seconds."""
+    shortest, longest = _TICK_S
+    return min(longest, max(shortest, elapsed / 60))
+
+
+def _machine_said(candidate: Candidate) -> str:
+    return str(candidate).rpartition(" in ")[0]
