@@ -15,6 +15,7 @@ from hydra_gce.errors import ConfigError, CredentialsError, HydraGCEError
 if TYPE_CHECKING:
     from hydra_gce.backend import Backend
     from hydra_gce.setup import Wishes
+    from hydra_gce.setup.step import Removal
 
 API_KEY = "HYDRA_GCE_BILLING_API_KEY"
 _STDOUT = "-"
@@ -178,7 +179,7 @@ def _undo(backend: Backend, wishes: Wishes, options: argparse.Namespace) -> int:
     return _take_away([one for one in removals if not one.kept], any(one.kept for one in removals))
 
 
-def _take_away(removals: list, kept: bool) -> int:  # type: ignore[type-arg]
+def _take_away(removals: list[Removal], kept: bool) -> int:
     from google.api_core.exceptions import GoogleAPICallError, NotFound
 
     failed = False

@@ -83,7 +83,7 @@ def _has_tunnel(source: str) -> bool:
         network = ipaddress.ip_network(source, strict=False)
     except ValueError:
         return False
-    return network.version == 4 and ipaddress.ip_network(TUNNEL).subnet_of(network)  # type: ignore[arg-type]
+    return isinstance(network, ipaddress.IPv4Network) and ipaddress.IPv4Network(TUNNEL).subnet_of(network)
 
 
 def _has_port(ports: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.doctor.apis import NEEDED, TUNNEL, USEFUL
@@ -50,7 +51,7 @@ class Apis(Step):
     def made(self) -> list[Removal]:
         on = self._states()
         return [
-            Removal(f"the API {name}", lambda name=name: self._disable(name))  # type: ignore[misc]
+            Removal(f"the API {name}", partial(self._disable, name))
             for name in self._account.enabled_apis()
             if on.get(name) == "ENABLED"
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.bucket import ROOT
@@ -84,7 +85,7 @@ class BucketStep(Step):
                 removals.append(self._removal(found))
             else:
                 what = f"what setup has changed of gs://{found.name} ({marks.replace('_', ', ')})"
-                removals.append(Removal(what, lambda found=found: _change_back(found)))  # type: ignore[misc]
+                removals.append(Removal(what, partial(_change_back, found)))
         return removals
 
     def terraform(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.doctor.account import OBJECT_ROLE
@@ -53,7 +54,7 @@ class UsesBucket(Step):
         return [
             Removal(
                 f"the role {OBJECT_ROLE} of {self._account.email} on gs://{name}",
-                lambda name=name: self._unbind(name),  # type: ignore[misc]
+                partial(self._unbind, name),
             )
             for name in names
             if self._is_bound(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.doctor.firewall import PORT, TAG, TUNNEL
@@ -135,13 +136,10 @@ class Nat(Step):
         there = self._covered()
         for region in self._regions:
             if region not in there:
-                router = self._router()
-                operation = patiently(
-                    lambda region=region, router=router: client.insert_unary(  # type: ignore[misc]
-                        project=project, region=region, router_resource=router
-                    )
+                insert = partial(
+                    client.insert_unary, project=project, region=region, router_resource=self._router()
                 )
-                _finish(self._backend, operation, region)
+                _finish(self._backend, patiently(insert), region)
 
     def made(self) -> list[Removal]:
         client, project = self._backend.routers, self._backend.project
