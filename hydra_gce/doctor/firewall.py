@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hydra_gce.doctor.findings import Finding, by, ok, warning
-from hydra_gce.doctor.network import tail
+from hydra_gce.doctor.network import owner_for, tail
 from hydra_gce.doctor.patient import Patient
 
 NAME = "ssh"
@@ -34,6 +34,7 @@ class Rule:
 def check(patient: Patient) -> list[Finding]:
     vm = patient.settings.vm
     network = tail(vm.network or "default")
+    owner = owner_for(vm, patient.project)
     rules = [
         Rule(
             one.name,
@@ -44,27 +45,43 @@ def check(patient: Patient) -> list[Finding]:
             tuple(one.target_service_accounts),
             tuple((each.I_p_protocol, tuple(each.ports)) for each in one.allowed or one.denied),
         )
-        for one in patient.backend.firewalls.list(project=patient.project, timeout=20.0)
+        for one in patient.backend.firewalls.list(project=owner, timeout=20.0)
         if tail(one.network) == network and one.direction == "INGRESS" and not one.disabled
     ]
-    return [judge(rules, vm.tags, vm.service_account, network, patient.setup)]
+    shared = owner if owner != patient.project else None
+    return [judge(rules, vm.tags, vm.service_account, network, patient.setup, shared)]
 
 
 def judge(
-    rules: Sequence[Rule], tags: Sequence[str], account: str | None, network: str, setup: str
+    rules: Sequence[Rule],
+    tags: Sequence[str],
+    account: str | None,
+    network: str,
+    setup: str,
+    shared: str | None = None,
 ) -> Finding:
-    """The first rule by priority decides, and one that denies before one that allows."""
+    """The first rule by priority decides, and one that denies before one that allows.
+
+    :param shared: the project that the network is shared from.
+    """
     about = [one for one in rules if _is_about(one, tags, account)]
     decides = min(about, key=lambda one: (one.priority, one.allows), default=None)
     if decides is not None and decides.allows:
         return ok(NAME, f"{decides.name} lets Google's tunnel in")
     why = f"{decides.name} denies it" if decides else "no rule allows it"
-    of = "" if network == "default" else f" --network {network}"
-    steps = [f"{setup}{of}"]
+    by_setup = f"{setup}{'' if network == 'default' else f' --network {network}'}"
+    steps = [by_setup if shared is None else _by_gcloud(shared, network)]
     if TAG not in tags:
         steps.append(f"hydra.launcher.vm.tags=[{','.join([*tags, TAG])}]")
     said = f"hydra-gce ssh cannot reach VMs: network {network} lets no ssh in from {TUNNEL} ({why})"
     return warning(NAME, said, by(*steps))
+
+
+def _by_gcloud(project: str, network: str) -> str:
+    return (
+        f"gcloud compute firewall-rules create hydra-gce-iap-ssh --project={project} --network={network}"
+        f" --allow=tcp:{PORT} --source-ranges={TUNNEL} --target-tags={TAG}"
+    )
 
 
 def _is_about(rule: Rule, tags: Sequence[str], account: str | None) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from hydra_gce.doctor.findings import Finding, by, error, ok, warning
 from hydra_gce.doctor.patient import Patient, some
+from hydra_gce.settings import VM
 
 NAME = "network"
 
@@ -27,7 +28,7 @@ def check(patient: Patient) -> list[Finding]:
     from google.cloud import compute_v1
 
     vm = patient.settings.vm
-    owner = owner_of(vm.subnetwork) or owner_of(vm.network) or patient.project
+    owner = owner_for(vm, patient.project)
     network = tail(vm.network or "default")
     wanted = tail(vm.subnetwork) if vm.subnetwork else None
     networks = [one.name for one in patient.backend.networks.list(project=owner, timeout=20.0)]
@@ -74,10 +75,17 @@ def tail(link: str) -> str:
     return link.rpartition("/")[2]
 
 
-def owner_of(link: str | None) -> str | None:
-    """The project that a link names; None where it is a bare name."""
-    words = (link or "").partition("projects/")[2].split("/")
-    return words[0] or None
+def owner_of(named: str | None) -> str | None:
+    """The project that a network or subnetwork is shared from; None where it is the sweep's own."""
+    if "projects/" in (named or ""):
+        return (named or "").partition("projects/")[2].split("/")[0]
+    host, _, _ = (named or "").rpartition("/")
+    return host if host and "global/" not in f"{host}/" and "regions/" not in host else None
+
+
+def owner_for(vm: VM, project: str) -> str:
+    """The project that has the network of these VMs."""
+    return owner_of(vm.subnetwork) or owner_of(vm.network) or project
 
 
 def _fits(name: str, of_network: str, wanted: str | None, network: str, named: str | None) -> bool:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hydra_gce.doctor.network import owner_of
+from hydra_gce.errors import ConfigError
 from hydra_gce.setup import hcl
 from hydra_gce.setup.account import Account, EndsItself
 from hydra_gce.setup.apis import Apis
@@ -33,7 +35,16 @@ class Wishes:
 
 
 def steps_of(backend: Backend, wishes: Wishes) -> list[Step]:
-    """In the order in which they are made; they are undone the other way round."""
+    """In the order in which they are made; they are undone the other way round.
+
+    :raises ConfigError: the network is another project's.
+    """
+    owner = owner_of(wishes.network)
+    if owner not in (None, backend.project):
+        raise ConfigError(
+            f"--network {wishes.network}: it is shared from project {owner}, whose firewall and NAT are its own affair:"
+            " hydra-gce doctor names the commands. Leave --network and --nat out here."
+        )
     name = wishes.bucket or backend.default_bucket
     account = Account(backend)
     steps: list[Step] = [

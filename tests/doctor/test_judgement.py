@@ -224,6 +224,38 @@ def test_nat_in_some_of_the_regions_is_a_warning_that_names_them() -> None:
     assert nat.judge(["us-east1"], ["us-east1"], "default", "hydra-gce setup", False).state is OK
 
 
+def test_a_shared_network_is_put_right_where_it_is_from() -> None:
+    found = nat.judge([], ["us-west1"], "lab", "hydra-gce setup", False, shared="host")
+    assert [one.partition(" --project=host")[1] for one in found.remedies[0].steps] == [" --project=host"] * 2
+    door = firewall.judge([], [], None, "lab", "hydra-gce setup", "host")
+    assert (
+        door.remedies[0]
+        .steps[0]
+        .startswith("gcloud compute firewall-rules create hydra-gce-iap-ssh --project=host")
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "owner"),
+    [
+        (None, None),
+        ("lab", None),
+        ("host/lab", "host"),
+        ("projects/host/global/networks/lab", "host"),
+        ("global/networks/lab", None),
+        ("regions/us-west1/subnetworks/lab-west", None),
+        ("https://www.googleapis.com/compute/v1/projects/host/regions/us-west1/subnetworks/lab", "host"),
+    ],
+)
+def test_whose_a_network_is(named: str | None, owner: str | None) -> None:
+    assert network.owner_of(named) == owner
+
+
+def test_vms_with_nothing_to_fetch_can_do_without_a_way_out() -> None:
+    found = nat.judge([], ["us-west1"], "lab", "hydra-gce setup", False, packages=False)
+    assert found.state is WARNING
+
+
 SSH = Rule("ssh", 1000, True, ("0.0.0.0/0",), (), (), (("tcp", ("22",)),))
 
 
