@@ -114,6 +114,8 @@ def _as_json(value: object) -> object:
 
 
 def _moved(point: Point, to: Path) -> Point:
+    """A directory that was not below the sweep's has the job's number there."""
     to = to.absolute()
-    output_dir = to / point.output_dir.relative_to(point.sweep_dir)
+    below = point.output_dir.is_relative_to(point.sweep_dir)
+    output_dir = to / (point.output_dir.relative_to(point.sweep_dir) if below else str(point.num))
     return Point.restored(point.num, point.overrides, point.packed, to, output_dir)

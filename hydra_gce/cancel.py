@@ -36,8 +36,7 @@ def cancel(
     if not open_:
         tell(f"sweep {sweep}: nothing to cancel: {'they have' if len(there) > 1 else 'it has'} ended")
         return []
-    for num in open_:
-        wishes.cancel(bucket, names, num, owner_here())
+    wishes.cancel(bucket, names, open_, owner_here())
     background.start(backend, bucket.name, sweep)  # it leaves again where somebody watches
     deadline = time.monotonic() + patience_s
     while open_ and time.monotonic() < deadline:

@@ -82,6 +82,7 @@ def read(bucket: Bucket, names: SweepNames, key: bytes) -> list[Plan]:
     for entry in sorted(bucket.list(names.plans), key=lambda one: one.name):
         number = int(entry.name.removeprefix(names.plans))
         header, configs = unseal(key, _purpose(names, number), bucket.read(entry.name))
+        header = {"version": "?", **header}
         try:
             plans.append(_restored(header, pickle.loads(zlib.decompress(configs))))
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
