@@ -97,6 +97,7 @@ def register(
         "settings": asdict(settings),
         "sweep_dir": str(sweep_dir),
         "started": time.time(),
+        "key": "project's" if project_key else "its own",
     }
     while True:
         names = SweepNames(sweep_name(SystemRandom()))
