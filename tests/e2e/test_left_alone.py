@@ -38,7 +38,7 @@ from tests.tracking.recorded import differences, runs_below
 pytestmark = pytest.mark.timeout(900)
 
 HALF, LAST = 4, 9
-# What `launch` gives to Hydra is kept for the test; the first attempt at point 0 may wait to be preempted at its half.
+# What a launch gives to Hydra is kept for the test; the first attempt at point 0 may wait to be preempted at its half.
 TRAINS = f"""
     import os, pickle, signal, sys, time
     from datetime import timedelta
@@ -71,16 +71,16 @@ TRAINS = f"""
 
     if __name__ == "__main__":
         if "KEEP" in os.environ:
-            from hydra_plugins.hydra_gce_launcher.launcher import GCELauncher
+            from hydra_gce.sweep import Sweep
 
-            launch = GCELauncher.launch
+            launch = Sweep.launch
 
             def kept(self, *arguments):
                 returns = launch(self, *arguments)
                 Path(os.environ["KEEP"]).write_bytes(pickle.dumps(returns))
                 return returns
 
-            GCELauncher.launch = kept
+            Sweep.launch = kept
         main()
 """
 WAITS = (
@@ -128,7 +128,7 @@ class Store:
 def told(returned: JobReturn) -> Mapping[str, Any]:
     """But for the places and times of a launch."""
     return {
-        "overrides": list(returned.overrides or []),
+        "overrides": [one for one in returned.overrides or [] if "waits" not in one],
         "cfg": {key: value for key, value in (returned.cfg or {}).items() if key != "waits"},
         "task": returned.task_name,
         "status": returned.status,
