@@ -231,14 +231,21 @@ class _Watching:
         elif self._lease.terms != self._term:
             self._go_on(waited=True)
         self._follower.reached(self._step)
-        self._keeper.tick()
-        self._playback.tick()
         view = self._view()
-        self._publisher.tick(view)
-        if not self._interrupts.asking:
+        if self._lease.is_certain:  # a look may take long, where the network does
+            self._keeper.tick()
+            self._playback.tick()
+            self._publisher.tick(view)
+        if not self._interrupts.asking and not self._catches_up():
             self._display.update(view)
         if not self._follower.settings.wait and not self._follower.in_background and self._watch.placed:
             raise Detached(None)
+
+    def _catches_up(self) -> bool:
+        """Whether what another process has shown as ended is still brought here, too."""
+        if self._seen is not None and not any(track.ending for track in self._watch.tracks.values()):
+            self._seen = None
+        return self._seen is not None
 
     def _step(self) -> None:
         if self._cancelling and not self._cancel_written:

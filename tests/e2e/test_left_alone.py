@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import pickle
 import re
@@ -279,10 +280,25 @@ def test_a_laptop_that_slept_looks_on_where_another_has_taken_over(
 
 
 def watcher_pid(engine: Backend, sweep: str) -> int:
-    import json
-
     content = engine.bucket(None).read(SweepNames(sweep).watcher)
     return int(json.loads(content)["pid"]) if content else 0
+
+
+def test_jobs_are_cancelled_where_their_watcher_died_on_another_machine(
+    project: Project, engine: Backend
+) -> None:
+    """Nobody can know that it died: it is silent."""
+    project.program(WAITS)
+    left = project.launch("+x=2,3", "hydra.launcher.wait=false")
+    assert left.code == 0, left.said
+    eventually(lambda: holder(engine, left.sweep), "nobody watches in the background")
+    end_watcher(left.sweep)
+    gone = json.dumps({"host": "elsewhere", "boot": "b", "pid": 7, "background": False}).encode()
+    engine.bucket(None).write(SweepNames(left.sweep).watcher, gone)
+    cancelled = hydra_gce("cancel", left.sweep)
+    assert cancelled.code == 0, cancelled.said
+    assert "job 0 has ended" in cancelled.out and "job 1 has ended" in cancelled.out
+    eventually(lambda: not HereCompute(engine).instances(left.sweep), "its VMs stay")
 
 
 class Expiring(Credentials):  # type: ignore[misc, no-untyped-call, unused-ignore]
