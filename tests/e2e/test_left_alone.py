@@ -301,6 +301,29 @@ def test_jobs_are_cancelled_where_their_watcher_died_on_another_machine(
     eventually(lambda: not HereCompute(engine).instances(left.sweep), "its VMs stay")
 
 
+def test_a_spec_that_somebody_deleted_is_written_anew_by_the_same_command(
+    project: Project, engine: Backend
+) -> None:
+    project.program(WAITS)
+    running = project.start("+x=2,3", "hydra.launcher.max_vms=1")
+    sweep = running.sweep()
+    running.until("job 0  RUNNING")
+    engine.bucket(None).delete(SweepNames(sweep).spec(1))
+    tell(engine, sweep, "end")
+    failed = running.end(300)
+    assert failed.code != 0 and "job 0  COMPLETED" in failed.out, failed.said
+    assert re.search(r"the VM could not run the job: gs://\S+/jobs/1/spec does not exist", failed.said), (
+        failed.said
+    )
+    again = project.start("+x=2,3")
+    again.until("job 1 runs again: failed before")
+    again.until("job 1  RUNNING")
+    tell(engine, sweep, "end")
+    ended = again.end()
+    assert ended.code == 0, ended.said
+    runs_once(project, 0, 1)
+
+
 class Expiring(Credentials):  # type: ignore[misc, no-untyped-call, unused-ignore]
     """A person's, which nobody can renew but the person."""
 
