@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -62,11 +63,8 @@ def attach(
 def known(backend: Backend, bucket: Bucket, sweep: str) -> tuple[Plan, Identity]:
     """All that the sweep's launches have settled; this laptop has a record of it from now on."""
     names = SweepNames(sweep)
-    try:
-        description: dict[str, Any] = json.loads(bucket.read(names.description))
-    except ObjectMissing as error:
-        raise ConfigError(f"there is no sweep {sweep!r} in gs://{bucket.name}") from error
-    key = sweep_key(backend, sweep)
+    description = _description(bucket, names)
+    key = sweep_key(backend, sweep, of_project=description.get("key") != "its own")
     batches = plans.read(bucket, names, key)
     if not batches:
         raise ConfigError(
@@ -80,6 +78,19 @@ def known(backend: Backend, bucket: Bucket, sweep: str) -> tuple[Plan, Identity]
     identity = Identity(names, key, description["started"], taken_up=True)
     keep_record(identity, backend, bucket, plan.sweep_dir)
     return plan, identity
+
+
+def _description(bucket: Bucket, names: SweepNames) -> dict[str, Any]:
+    """What is known of the sweep before one has its key. Somebody may have deleted it, or written over it."""
+    try:
+        described = json.loads(bucket.read(names.description))
+    except ObjectMissing as error:
+        if next(iter(bucket.list(names.prefix)), None) is None:
+            raise ConfigError(f"there is no sweep {names.sweep!r} in gs://{bucket.name}") from error
+        described = {}
+    except ValueError:
+        described = {}
+    return {"started": time.time(), **described} if isinstance(described, dict) else {"started": time.time()}
 
 
 def returns(watch: Watch) -> list[dict[str, Any]]:
@@ -114,6 +125,8 @@ def _as_json(value: object) -> object:
 
 
 def _moved(point: Point, to: Path) -> Point:
+    """A directory that was not below the sweep's has the job's number there."""
     to = to.absolute()
-    output_dir = to / point.output_dir.relative_to(point.sweep_dir)
+    below = point.output_dir.is_relative_to(point.sweep_dir)
+    output_dir = to / (point.output_dir.relative_to(point.sweep_dir) if below else str(point.num))
     return Point.restored(point.num, point.overrides, point.packed, to, output_dir)

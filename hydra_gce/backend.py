@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra_gce.bucket import Bucket
-from hydra_gce.errors import ConfigError, CredentialsError, LocalEngineError
+from hydra_gce.errors import ConfigError, CredentialsError, CredentialsExpired, LocalEngineError
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1, storage
@@ -167,8 +167,10 @@ class Backend:
         """The sweep's bucket, made where it does not exist.
 
         :raises ConfigError: its name is somebody else's.
+        :raises CredentialsExpired: nobody is let in with these credentials.
         """
-        from google.api_core.exceptions import Conflict, Forbidden, NotFound
+        from google.api_core.exceptions import Conflict, Forbidden, NotFound, Unauthorized
+        from google.auth.exceptions import RefreshError
 
         wanted = name or self.default_bucket
         try:
@@ -176,6 +178,8 @@ class Backend:
                 found = self.storage.get_bucket(wanted)
             except NotFound:
                 found = self._make_bucket(wanted)
+        except (RefreshError, Unauthorized) as error:
+            raise CredentialsExpired.of(error) from error
         except (Forbidden, Conflict) as error:
             raise ConfigError(
                 f"hydra.launcher.bucket: gs://{wanted} belongs to somebody else, or project {self.project} may not"
@@ -233,11 +237,12 @@ def _has_credentials(environ: Mapping[str, str]) -> bool:
 
 
 def _cloud(project: str | None) -> Backend:
-    import google.auth
     from google.auth.exceptions import DefaultCredentialsError
 
+    from hydra_gce import credentials as defaults
+
     try:
-        credentials, found = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials, found = defaults.found()
     except DefaultCredentialsError as error:
         raise CredentialsError(
             "hydra.launcher.backend: Google Cloud needs credentials and there are none that work here"
@@ -250,7 +255,13 @@ def _cloud(project: str | None) -> Backend:
             " or GOOGLE_CLOUD_PROJECT, or run: gcloud config set project <project id>"
         )
     return Backend(
-        "cloud", str(project or found), COMPUTE, None, credentials, image=None, billing_endpoint=BILLING
+        "cloud",
+        str(project or found),
+        COMPUTE,
+        None,
+        defaults.Lasting(credentials),
+        image=None,
+        billing_endpoint=BILLING,
     )
 
 

@@ -34,8 +34,11 @@ def start(backend: Backend, bucket: str, sweep: str) -> Path:
 
 def ask_to_leave(holder: Holder) -> bool:
     """Whether that is one of this machine's, which is on its way now."""
-    if not holder.background or not holder.is_here(Holder.here()):
+    here = Holder.here()
+    if not holder.background or not holder.is_here(here):
         return False
+    if holder.is_dead(here):  # its number may be another process's by now
+        return True
     with suppress(ProcessLookupError):
         os.kill(holder.pid, signal.SIGTERM)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from hydra_gce import background, claims, wishes
 from hydra_gce.attach import known
@@ -14,6 +15,7 @@ from hydra_gce.retry import check_jobs
 
 _PATIENCE_S = 300.0
 _PAUSE_S = 1.0
+_AT_ONCE = 8
 
 
 def cancel(
@@ -32,19 +34,19 @@ def cancel(
     plan, identity = known(backend, bucket, sweep)
     names, there = identity.names, [point.num for point in plan.points]
     check_jobs(sweep, jobs, there)
-    open_ = [num for num in jobs or there if not _has_ended(bucket, names, num)]
+    open_ = _not_ended(bucket, names, list(jobs or there))
     if not open_:
         tell(f"sweep {sweep}: nothing to cancel: {'they have' if len(there) > 1 else 'it has'} ended")
         return []
-    for num in open_:
-        wishes.cancel(bucket, names, num, owner_here())
+    wishes.cancel(bucket, names, open_, owner_here())
     background.start(backend, bucket.name, sweep)  # it leaves again where somebody watches
     deadline = time.monotonic() + patience_s
     while open_ and time.monotonic() < deadline:
-        ended = [num for num in open_ if _has_ended(bucket, names, num)]
-        for num in ended:
-            tell(f"job {num} has ended")
-        open_ = [num for num in open_ if num not in ended]
+        left = _not_ended(bucket, names, open_)
+        for num in open_:
+            if num not in left:
+                tell(f"job {num} has ended")
+        open_ = left
         if open_:
             time.sleep(_PAUSE_S)
     if open_:
@@ -52,6 +54,7 @@ def cancel(
     return open_
 
 
-def _has_ended(bucket: Bucket, names: SweepNames, num: int) -> bool:
-    claim = claims.read(bucket, names, num)
-    return claim is not None and claim.state == "done"
+def _not_ended(bucket: Bucket, names: SweepNames, nums: Sequence[int]) -> list[int]:
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        read = list(pool.map(lambda num: claims.read(bucket, names, num), nums))
+    return [num for num, claim in zip(nums, read, strict=True) if claim is None or claim.state != "done"]

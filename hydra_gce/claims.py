@@ -47,8 +47,15 @@ def take(bucket: Bucket, names: SweepNames, num: int, instance: str) -> Claim | 
     current = read(bucket, names, num)
     if current is not None and current.state != "released":
         return None
-    attempt, generation = (current.attempt + 1, current.generation) if current else (1, 0)
-    return _replace(bucket, names, Claim(num, attempt, instance, "held", generation))
+    if current is None:
+        return _replace(bucket, names, Claim(num, _said_last(bucket, names, num) + 1, instance, "held", 0))
+    return _replace(bucket, names, Claim(num, current.attempt + 1, instance, "held", current.generation))
+
+
+def _said_last(bucket: Bucket, names: SweepNames, num: int) -> int:
+    """The last attempt by the job's status: somebody may have deleted its claim, and no two attempts share a number."""
+    entry = bucket.find(names.status(num))
+    return int(entry.metadata.get("attempt") or 0) if entry else 0
 
 
 def is_held(bucket: Bucket, names: SweepNames, held: Claim) -> bool:
@@ -65,6 +72,11 @@ def release(bucket: Bucket, names: SweepNames, held: Claim) -> Claim | None:
 def reopen(bucket: Bucket, names: SweepNames, done: Claim) -> Claim | None:
     """Gives a job that was done back for another attempt; None if the claim is no longer what ``done`` says."""
     return release(bucket, names, done)
+
+
+def mend(bucket: Bucket, names: SweepNames, num: int, attempt: int) -> Claim | None:
+    """Writes down once more that a job is done, whose claim somebody has deleted; None if there is one."""
+    return _replace(bucket, names, Claim(num, attempt, "", "done", 0))
 
 
 def finish(bucket: Bucket, names: SweepNames, held: Claim) -> Claim | None:

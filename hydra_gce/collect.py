@@ -62,7 +62,8 @@ def collect(bucket: Bucket, names: SweepNames, key: bytes, point: Point) -> Coll
         envelope = bucket.read(names.result(point.num, claim.attempt))
         result, pickled = unseal_result(key, names.sweep, point.num, envelope)
     except BucketError as error:  # missing, cut short, or not ours: nothing of it is opened
-        return _unreadable(names, point, claim.attempt, error)
+        uncollected = _outputs(bucket, names, key, point, claim.attempt)
+        return _unreadable(names, point, claim.attempt, error, uncollected)
     uncollected = _outputs(bucket, names, key, point, claim.attempt)
     return Collected.of(result, lambda: _job_return(names, point, result, pickled), uncollected)
 
@@ -76,7 +77,7 @@ def _outputs(
     except CollectError as error:
         return CollectError(
             f"{error}. Nothing is lost: the outputs of job {point.num} stay in gs://{bucket.name}."
-            f" Make room, then: hydra-gce collect {names.sweep}"
+            f" Make room, then: hydra-gce collect {names.sweep} (or elsewhere: --to DIRECTORY)"
         )
     except BucketError as error:  # one job's outputs were tampered with: its siblings go on
         return CollectError(
@@ -126,10 +127,13 @@ def conclude(
     return collect(bucket, names, key, point)
 
 
-def _unreadable(names: SweepNames, point: Point, attempt: int, error: HydraGCEError) -> Collected:
+def _unreadable(
+    names: SweepNames, point: Point, attempt: int, error: HydraGCEError, uncollected: CollectError | None
+) -> Collected:
     now = time.time()  # when it ended on its VM stands in what cannot be read
-    result = JobResult(names.sweep, point.num, attempt, JobState.FAILED, now, now, message=str(error))
-    return Collected.of(result, lambda: _failed(point, error))
+    message = f"its result cannot be read: {error}. hydra-gce retry {names.sweep} {point.num} runs it again"
+    result = JobResult(names.sweep, point.num, attempt, JobState.FAILED, now, now, message=message)
+    return Collected.of(result, lambda: _failed(point, error), uncollected)
 
 
 def _job_return(names: SweepNames, point: Point, result: JobResult, pickled: bytes) -> JobReturn:

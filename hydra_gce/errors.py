@@ -11,6 +11,7 @@ HydraGCEError
 ├── CollectError           results are safe in the bucket but could not be written here
 ├── LocalEngineError       the embedded Compute Engine did not start or answer
 ├── Unreachable            Google Cloud does not answer; nothing is wrong with what was asked
+│   └── CredentialsExpired it lets nobody in with these credentials until somebody logs in anew
 ├── BucketError
 │   ├── ObjectMissing      an object that should be there is not
 │   ├── GenerationMismatch somebody else wrote it first
@@ -64,6 +65,17 @@ class LocalEngineError(HydraGCEError):
 
 class Unreachable(HydraGCEError):
     pass
+
+
+class CredentialsExpired(Unreachable):
+    @classmethod
+    def of(cls, error: Exception) -> CredentialsExpired:
+        """With what Google says, and what to do."""
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        return cls(
+            f"Google Cloud does not accept the credentials of this machine ({said})."
+            " Run: gcloud auth application-default login"
+        )
 
 
 class BucketError(HydraGCEError):

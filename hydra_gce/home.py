@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import platformdirs
@@ -132,8 +132,15 @@ def _is_locked(lock: Path) -> bool:
 
 def sweep_records() -> list[SweepRecord]:
     """All sweeps that this laptop knows, newest first."""
-    records = [
-        SweepRecord(**json.loads(path.read_text(encoding="utf-8")))
-        for path in (home() / "sweeps").glob("*.json")
-    ]
-    return sorted(records, key=lambda record: -record.started)
+    read = (_read(path) for path in (home() / "sweeps").glob("*.json"))
+    return sorted((one for one in read if one is not None), key=lambda record: -record.started)
+
+
+def _read(path: Path) -> SweepRecord | None:
+    """What another version has written besides is left out; None for a file that is no record."""
+    names = {one.name for one in fields(SweepRecord)}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return SweepRecord(**{name: value for name, value in content.items() if name in names})
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None

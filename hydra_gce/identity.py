@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import threading
@@ -20,6 +21,8 @@ from hydra_gce.home import SweepRecord, sweep_records
 from hydra_gce.keys import derived
 from hydra_gce.names import sweep_name
 from hydra_gce.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _RECORDS = threading.Lock()  # the relay's thread writes to them, too
 
@@ -75,7 +78,10 @@ def _change(sweep: str, change: Callable[[SweepRecord], SweepRecord]) -> None:
     with _RECORDS:
         for record in sweep_records():
             if record.sweep == sweep:
-                change(record).save()
+                try:
+                    change(record).save()
+                except OSError as error:  # a full disk: nothing that counts is lost, the bucket has all
+                    log.warning("what this laptop knows of sweep %s could not be written: %s", sweep, error)
 
 
 def register(
@@ -91,6 +97,7 @@ def register(
         "settings": asdict(settings),
         "sweep_dir": str(sweep_dir),
         "started": time.time(),
+        "key": "project's" if project_key else "its own",
     }
     while True:
         names = SweepNames(sweep_name(SystemRandom()))

@@ -7,6 +7,7 @@ import select
 import signal
 import sys
 import threading
+import time
 from enum import Enum
 from types import FrameType, TracebackType
 from typing import Any
@@ -25,7 +26,8 @@ class Wish(Enum):
 
 class Interrupts:
     """While entered, Ctrl-C asks what to do and SIGTERM does what was settled beforehand; nothing is torn off in the
-    middle. Ctrl-C at the question detaches. Once a wish is made, a further Ctrl-C is Python's own.
+    middle. Ctrl-C at the question detaches, and so does a terminal that is closed. Once a wish is made, a further
+    Ctrl-C is Python's own.
 
     :param settled: "detach" or "cancel", where nobody can be asked.
     """
@@ -36,12 +38,15 @@ class Interrupts:
         self._before: dict[int, Any] = {}  # what signal() gave
         self._heard = threading.Event()
         self._wish: Wish | None = None
+        self._given = False
         self.asking = False
 
     def __enter__(self) -> Interrupts:
         if threading.current_thread() is threading.main_thread():
             for number, handler in ((signal.SIGINT, self._interrupt), (signal.SIGTERM, self._terminate)):
                 self._before[number] = signal.signal(number, handler)
+            if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+                self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
         return self
 
     def __exit__(
@@ -51,11 +56,15 @@ class Interrupts:
 
     def wait(self, seconds: float) -> Wish | None:
         """Waits so long, or until the person wants something; asks where that is not clear."""
+        if self._given:
+            time.sleep(seconds)
+            return self._wish
         if self.asking:
             self._listen(seconds)
         elif self._heard.wait(seconds) and self._wish is None:
             self._ask()
         if self._wish is not None:
+            self._given = True
             self._restore()
         return self._wish
 
@@ -93,6 +102,10 @@ class Interrupts:
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
         self._wish = self._settled
+        self._heard.set()
+
+    def _hang_up(self, number: int, frame: FrameType | None) -> None:
+        self._wish, self.asking = Wish.DETACH, False
         self._heard.set()
 
     def _restore(self) -> None:

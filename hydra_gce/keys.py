@@ -20,9 +20,10 @@ def derived(project_key: bytes, sweep: str) -> bytes:
     return hmac.new(project_key, f"sweep/{sweep}".encode(), hashlib.sha256).digest()
 
 
-def sweep_key(backend: Backend, sweep: str) -> bytes:
+def sweep_key(backend: Backend, sweep: str, of_project: bool = True) -> bytes:
     """From this laptop's record of the sweep; else from a VM of its own; else from the project's key.
 
+    :param of_project: whether it follows from the project's.
     :raises ConfigError: it is to be had nowhere.
     """
     for record in sweep_records():
@@ -32,13 +33,18 @@ def sweep_key(backend: Backend, sweep: str) -> bytes:
         return key
     from hydra_gce.compute.project_key import project_key
 
-    project = project_key(backend, make=False)
+    project = project_key(backend, make=False) if of_project else None
     if project is None:
+        why = (
+            f"project {backend.project} has none (an instance template named hydra-gce-key), or this account may not"
+            " read it"
+            if of_project
+            else "whoever launched it could not make or read that of the project"
+        )
         raise ConfigError(
-            f"sweep {sweep} cannot be opened here: its key is on the machine that launched it, and project"
-            f" {backend.project} has none of its own (an instance template named hydra-gce-key), or this account may"
-            " not read it. On that machine: hydra-gce attach. For later sweeps, whoever launches needs"
-            " compute.instanceTemplates.create (in roles/compute.instanceAdmin.v1)."
+            f"sweep {sweep} cannot be opened here: its key is on the machine that launched it, and on its VMs while"
+            f" there are any; {why}. On that machine: hydra-gce attach {sweep}. For later sweeps, whoever launches"
+            " needs compute.instanceTemplates.create and .get (in roles/compute.instanceAdmin.v1)."
         )
     return derived(project, sweep)
 

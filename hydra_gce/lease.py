@@ -10,9 +10,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from hydra_gce.bucket import Bucket
@@ -24,14 +24,15 @@ _RENEW_S = SILENCE_S / 3
 
 @dataclass(frozen=True)
 class Holder:
-    """A process. ``boot`` tells one start of its machine from the next, empty where that is not known. ``background``:
-    nobody looks at it, and it makes way for whoever does.
+    """A process. ``boot`` tells one start of its machine from the next, ``began`` one process of that number from
+    another: both empty where that is not known. ``background``: nobody looks at it, and it makes way for whoever does.
     """
 
     host: str
     boot: str
     pid: int
     background: bool = False
+    began: str = ""
 
     @classmethod
     def here(cls, background: bool = False) -> Holder:
@@ -39,7 +40,19 @@ class Holder:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         except OSError:
             boot = ""
-        return cls(socket.gethostname(), boot, os.getpid(), background)
+        return cls(socket.gethostname(), boot, os.getpid(), background, _beginning(os.getpid()))
+
+    @classmethod
+    def named_in(cls, content: bytes) -> Holder | None:
+        """Who says so in a lease; None where nobody holds it. What another version has written besides is left out."""
+        if not content:
+            return None
+        try:
+            said = json.loads(content)
+            known = {one.name for one in fields(cls)}
+            return cls(**{name: value for name, value in said.items() if name in known})
+        except (ValueError, TypeError, AttributeError):
+            return cls("an unknown machine", "", 0)
 
     def is_here(self, here: Holder) -> bool:
         """Whether it is, or was, a process of this machine."""
@@ -57,24 +70,51 @@ class Holder:
             return True
         except OSError:
             return False
-        return False
+        return bool(self.began) and self.began != _beginning(self.pid)
 
 
-def awake() -> float:
-    """Seconds that pass in a machine's sleep too, whatever happens to one of its clocks."""
-    return max(time.monotonic() - _FIRST[0], time.time() - _FIRST[1])
+def _beginning(pid: int) -> str:
+    """When the process began, in the system's own words; empty where it does not tell, or there is none."""
+    try:
+        # What follows the command's closing parenthesis; field 22 of proc_pid_stat(5) is its start after boot.
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
 
 
-_FIRST = time.monotonic(), time.time()
+class Awake:
+    """Seconds that pass in a machine's sleep too, whatever happens to one of its clocks: they never go back."""
+
+    def __init__(
+        self, steady: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time
+    ) -> None:
+        self._clocks = steady, wall
+        self._seen = steady(), wall()
+        self._passed = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> float:
+        with self._lock:
+            now = self._clocks[0](), self._clocks[1]()
+            self._passed += max(0.0, now[0] - self._seen[0], now[1] - self._seen[1])
+            self._seen = now
+            return self._passed
+
+
+awake = Awake()
 
 
 class Lease:
-    """``other`` is who holds it instead, while ``hold`` fails."""
+    """``other`` is who holds it instead, while ``hold`` fails; ``other_lives``: it was seen to renew it. ``terms``
+    counts how often this one has taken it: in between somebody else may have had it.
+    """
 
     def __init__(
         self, bucket: Bucket, name: str, holder: Holder | None = None, clock: Callable[[], float] = awake
     ) -> None:
         self.other: Holder | None = None
+        self.other_lives = False
+        self.terms = 0
         self._bucket = bucket
         self._name = name
         self._here = holder or Holder.here()
@@ -95,9 +135,32 @@ class Lease:
                 self._renewed = None
             return self._take()
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether nobody else can have it at this moment, by what was heard last."""
+        return self._renewed is not None and self._clock() - self._renewed < SILENCE_S
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renews it meanwhile, in a thread of its own."""
+        over = threading.Event()
+
+        def keep() -> None:
+            while not over.wait(_RENEW_S / 2):
+                with suppress(Exception):  # it is tried again; who waits for it is patient
+                    self.hold()
+
+        thread = threading.Thread(target=keep, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
     def release(self) -> None:
         """Gives it up, so that the next one need not wait."""
-        if self._renewed is not None and self._clock() - self._renewed < SILENCE_S:
+        if self.is_certain:
             with suppress(GenerationMismatch):
                 self._bucket.write(self._name, b"", if_generation=self._generation)
         self._renewed = None
@@ -106,15 +169,21 @@ class Lease:
         try:
             content, generation = self._bucket.read_generation(self._name)
         except ObjectMissing:
-            return self._write(0)
-        holder = Holder(**json.loads(content)) if content else None
+            return self._begin_term(0)
+        holder = Holder.named_in(content)
         if self._seen is None or self._seen[0] != generation:
+            self.other_lives = self._seen is not None and self.other == holder
             self._seen = generation, self._clock()
         silent = self._clock() - self._seen[1] >= SILENCE_S
         if holder is None or holder == self._here or silent or holder.is_dead(self._here):
-            return self._write(generation)
+            return self._begin_term(generation)
         self.other = holder
         return False
+
+    def _begin_term(self, generation: int) -> bool:
+        taken = self._write(generation)
+        self.terms += taken
+        return taken
 
     def _write(self, generation: int) -> bool:
         began = self._clock()

@@ -82,12 +82,14 @@ def read(bucket: Bucket, names: SweepNames, key: bytes) -> list[Plan]:
     for entry in sorted(bucket.list(names.plans), key=lambda one: one.name):
         number = int(entry.name.removeprefix(names.plans))
         header, configs = unseal(key, _purpose(names, number), bucket.read(entry.name))
+        header = {"version": "?", **header}
         try:
             plans.append(_restored(header, pickle.loads(zlib.decompress(configs))))
         except (KeyError, TypeError, ValueError, OmegaConfBaseException) as error:
+            what = (str(error).splitlines() or [""])[0]
             raise ConfigError(
                 f"sweep {names.sweep} was launched with hydra-gce-launcher {header.get('version')}, and this is"
-                f" {hydra_gce.__version__}, which cannot read what that has settled ({error})."
+                f" {hydra_gce.__version__}, which cannot read what that has settled ({what})."
                 f" Install that one: pip install hydra-gce-launcher=={header.get('version')}"
             ) from error
     return plans

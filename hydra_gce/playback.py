@@ -46,11 +46,11 @@ class Playback:
         self.link = ""
         self._played_before: int | None = None
         self._runs: dict[int, str] = {}
-        if relay is not None:
-            self._thread.start()
 
     def tick(self) -> None:
-        """Hands over what has been seen last."""
+        """Hands over what has been seen last. The first time it begins: who only looks on plays nothing."""
+        if self._relay is not None and not self._thread.ident:
+            self._thread.start()
         statuses = self._watch.statuses
         if statuses != self._statuses:
             self._statuses = statuses
@@ -85,10 +85,12 @@ class Playback:
         self._relay.on_progress = _now_and_then(meanwhile)
         self._play()
         tracks = self._watch.tracks.values()
-        failed = any(track.state is not JobState.COMPLETED for track in tracks)
         dollars = self._watch.fleet.ledger.spent(self._watch.clock())
-        state = JobState.FAILED if failed else JobState.COMPLETED
-        self._relay.close(state, self._watch.clock(), {"cost_usd": f"{dollars:.4f}"})
+        self._relay.close(
+            _state_of_all([track.state for track in tracks]),
+            self._watch.clock(),
+            {"cost_usd": f"{dollars:.4f}"},
+        )
         self._note()
         return self._relay.trouble
 
@@ -96,7 +98,7 @@ class Playback:
         """Another process goes on: with what is not played yet, too."""
         self._stop.set()
         self._news.set()
-        if self._relay is None:
+        if self._relay is None or not self._thread.ident:
             return
         self._thread.join(_LEAVE_S)
         self._relay.leave()
@@ -171,6 +173,13 @@ def relay_to_mlflow(batch: Batch, environ: Mapping[str, str]) -> Relay | None:
 
     uri = environ.get(URI) or store_of(batch.identity.names.sweep) or plan.tracking_uri
     return Relay(batch.bucket, batch.identity.names, plan.tracked, uri, mode=plan.mode)
+
+
+def _state_of_all(states: Sequence[JobState]) -> JobState:
+    for worst in (JobState.FAILED, JobState.CANCELLED):
+        if worst in states:
+            return worst
+    return JobState.COMPLETED
 
 
 def _now_and_then(call: Callable[[], None]) -> Callable[[], None]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.errors import ObjectMissing
-from hydra_gce.unreachable import UNREACHABLE
+from hydra_gce.unreachable import AWAY
 from hydra_gce.view import SweepView, from_json, to_json
 
 log = logging.getLogger(__name__)
@@ -20,10 +20,13 @@ _PAUSE_S = 2.0
 
 
 def published(bucket: Bucket, name: str) -> SweepView | None:
-    """What was written last; None where nothing was."""
+    """What was written last; None where nothing was, or what this version cannot read."""
     try:
         return from_json(bucket.read(name))
     except ObjectMissing:
+        return None
+    except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        log.debug("%s cannot be read: %s", name, error)
         return None
 
 
@@ -40,17 +43,22 @@ class Publisher:
         self._again_at = 0.0
 
     def tick(self, view: SweepView) -> None:
-        busy = self._writing is not None and not self._writing.done()
-        if busy or self._clock() < self._again_at or replace(view, now=0.0) == self._written:
+        if self._writing is not None and not self._writing.done():
+            return
+        if self._writing is not None and self._writing.exception() is not None:
+            self._written = None  # it is not there: once more
+        if self._clock() < self._again_at or replace(view, now=0.0) == self._written:
             return
         self._written = replace(view, now=0.0)
         self._again_at = self._clock() + _PAUSE_S
         self._writing = self._pool.submit(self._bucket.write, self._name, to_json(view))
 
-    def close(self, view: SweepView) -> None:
-        """The last word."""
+    def close(self, view: SweepView | None) -> None:
+        """``view``: the last word; None where that is somebody else's."""
         self._pool.shutdown(wait=True)
+        if view is None:
+            return
         try:
             self._bucket.write(self._name, to_json(view))
-        except UNREACHABLE:
+        except AWAY:
             log.warning("hydra-gce show lacks the last moments of this sweep: the bucket cannot be reached")

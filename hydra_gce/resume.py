@@ -12,7 +12,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from hydra_gce import claims
+from hydra_gce import claims, wishes
 from hydra_gce.attach import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
@@ -21,7 +21,7 @@ from hydra_gce.compose import Point
 from hydra_gce.errors import ConfigError
 from hydra_gce.home import sweep_records
 from hydra_gce.identity import Identity, left_in, taken_up
-from hydra_gce.jobs import JobState
+from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.plan import Plan
 from hydra_gce.plan import read as read_plans
 from hydra_gce.reopen import reopen
@@ -29,7 +29,11 @@ from hydra_gce.retry import ended_as
 
 _AT_ONCE = 8
 Marks = Mapping[str, str]
-"""What a job is: ``config``, ``code`` and ``data``, each as a hash."""
+"""What a job is: ``config``, ``code`` and ``data``, each as a hash.
+
+Of one that was begun again there is more: results of attempts up to ``stale`` are of another code, and do not count;
+of attempts up to ``fresh`` nothing is restored.
+"""
 
 
 def marks_of(point: Point, sent: Sent) -> Marks:
@@ -49,10 +53,11 @@ def marks_of(point: Point, sent: Sent) -> Marks:
 
 @dataclass(frozen=True)
 class Earlier:
-    """The sweep that is gone on with, and what its launches have settled."""
+    """The sweep that is gone on with, and what its launches have settled. ``used``: numbers of jobs that have begun."""
 
     identity: Identity
     plans: list[Plan]
+    used: frozenset[int] = frozenset()
 
     @property
     def marks(self) -> dict[int, Marks]:
@@ -73,7 +78,11 @@ def earlier(wanted: str | None, sweep_dir: Path, backend: Backend, bucket: Bucke
     else:
         identity = named(wanted, backend, bucket)
     plans = read_plans(bucket, identity.names, identity.key)
-    return Earlier(identity, plans) if plans else None
+    if not plans:
+        return None
+    # Where somebody has deleted a plan, the jobs that it told of must not be taken for others.
+    statuses = (JobStatus.from_metadata(one.metadata) for one in bucket.list(identity.names.statuses))
+    return Earlier(identity, plans, frozenset(one.num for one in statuses if one.attempt))
 
 
 def named(sweep: str, backend: Backend, bucket: Bucket) -> Identity:
@@ -99,6 +108,7 @@ class Job:
 
     ``before`` are its marks when it was sent last, None where no launch has sent it. ``changed`` is what of it is
     another than it was then. ``state`` is how it has ended, None where it has not; ``attempt`` the last at it.
+    ``stale``: that attempt is of another code still: the launch that changed it was killed before it could say so.
     """
 
     point: Point
@@ -107,6 +117,7 @@ class Job:
     changed: tuple[str, ...] = ()
     state: JobState | None = None
     attempt: int = 0
+    stale: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -116,10 +127,11 @@ class Job:
 @dataclass
 class Matching:
     """``known`` has the marks of the jobs that the sweep has, by their numbers. Each is matched once: a sweeper may
-    ask for the same point again.
+    ask for the same point again. ``used`` are numbers that no new job gets.
     """
 
     known: Mapping[int, Marks]
+    used: frozenset[int] = frozenset()
     _taken: set[int] = field(default_factory=set)
 
     def match(self, points: Sequence[Point], sent: Sent) -> list[Job]:
@@ -148,7 +160,7 @@ class Matching:
         return chosen
 
     def _free(self, num: int) -> int:
-        used = self._taken | self.known.keys()
+        used = self._taken | self.known.keys() | self.used
         chosen = num if num not in used else max(used) + 1
         self._taken.add(chosen)
         return chosen
@@ -162,8 +174,11 @@ def looked_up(bucket: Bucket, identity: Identity, jobs: Sequence[Job]) -> list[J
             return job
         num = job.point.num
         claim = claims.read(bucket, identity.names, num)
+        attempt = claim.attempt if claim else 0
+        if claim is not None and claim.state != "released" and attempt <= _number(job.before, "stale"):
+            return replace(job, attempt=attempt, stale=True)
         state = ended_as(bucket, identity.names, identity.key, num)
-        return replace(job, state=state, attempt=claim.attempt if claim else 0)
+        return replace(job, state=state, attempt=attempt)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         return list(pool.map(look, jobs))
@@ -179,9 +194,20 @@ class Decision:
     fresh: bool = False
 
     @property
+    def fresh_after(self) -> int:
+        """Of the attempts up to this one nothing is restored."""
+        return self.job.attempt if self.fresh else _number(self.job.before, "fresh")
+
+    @property
     def marks(self) -> Marks:
         """What the job's result is of, or will be."""
-        return self.job.marks if self.runs or self.job.before is None else self.job.before
+        before = self.job.before
+        if before is None:
+            return self.job.marks
+        if not self.runs:
+            return before
+        stale = self.job.attempt if self.anew else _number(before, "stale")
+        return {**self.job.marks, "stale": str(stale), "fresh": str(self.fresh_after)}
 
 
 def decide(jobs: Sequence[Job], rerun_changed: Callable[[Sequence[Job]], bool]) -> list[Decision]:
@@ -199,8 +225,8 @@ def _decision(job: Job, again: bool) -> Decision:
     if job.state is JobState.COMPLETED:
         runs = bool(job.changed) and again
         return Decision(job, runs, anew=runs, fresh=runs)
-    changed = bool(job.changed)
-    return Decision(job, runs=True, anew=changed or job.state is not None, fresh="data" in job.changed)
+    anew = bool(job.changed) or job.stale or job.state is not None
+    return Decision(job, runs=True, anew=anew, fresh="data" in job.changed)
 
 
 def rerun(on_changed: str, stale: Sequence[Job], jobs: Sequence[Job]) -> bool:
@@ -221,15 +247,22 @@ def rerun(on_changed: str, stale: Sequence[Job], jobs: Sequence[Job]) -> bool:
 
 
 def begin_again(bucket: Bucket, identity: Identity, decisions: Sequence[Decision]) -> None:
-    """Gives back what runs anew, whether it has ended or an attempt is at work on what it was."""
-    for one in decisions:
-        if not one.anew:
-            continue
-        num = one.job.point.num
-        if not reopen(bucket, identity.names, num):
-            claim = claims.read(bucket, identity.names, num)
-            if claim is not None and claim.state == "held":
-                claims.release(bucket, identity.names, claim)
+    """Gives back what runs anew, whether it has ended or an attempt is at work on what it was. Nobody wants the end of
+    what runs any more.
+    """
+    runs = {one.job.point.num for one in decisions if one.runs}
+    for num in wishes.cancelled(bucket, identity.names) & runs:
+        wishes.forget_cancel(bucket, identity.names, num)
+    anew = [one.job.point.num for one in decisions if one.anew]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda num: _give_back(bucket, identity, num), anew))
+
+
+def _give_back(bucket: Bucket, identity: Identity, num: int) -> None:
+    if not reopen(bucket, identity.names, num):
+        claim = claims.read(bucket, identity.names, num)
+        if claim is not None and claim.state == "held":
+            claims.release(bucket, identity.names, claim)
 
 
 def said(decisions: Sequence[Decision], sweep: str) -> list[str]:
@@ -240,20 +273,22 @@ def said(decisions: Sequence[Decision], sweep: str) -> list[str]:
     for one in decisions:
         if one.runs and not one.job.is_new and (why := _why(one)):
             reasons.setdefault(why, []).append(one.job.point.num)
-    lines += [f"{_jobs(nums)} again: {why}" for why, nums in reasons.items()]
+    lines += [f"{jobs_said(nums)} again: {why}" for why, nums in reasons.items()]
     new = [one.job.point.num for one in decisions if one.job.is_new]
     if new:
-        lines.append(f"{_jobs(new)} for the first time: no point before had this config")
+        lines.append(f"{jobs_said(new)} for the first time: no point before had this config")
     stale = [one.job.point.num for one in kept if one.job.changed]
     if stale:
         lines.append(
-            f"{_jobs(stale, 'keeps its', 'keep their')} result, though the code or data is another now"
+            f"{jobs_said(stale, 'keeps its', 'keep their')} result, though the code or data is another now"
         )
     return lines
 
 
 def _why(one: Decision) -> str:
     changed = " and ".join(one.job.changed)
+    if one.job.stale and not changed:
+        return "the launch that changed it ended before it had begun"
     if one.job.state is JobState.COMPLETED:
         return f"the {changed} changed since; from nothing"
     ends = {JobState.FAILED: "failed before", JobState.CANCELLED: "cancelled before"}
@@ -263,7 +298,7 @@ def _why(one: Decision) -> str:
     return ", and ".join(parts)
 
 
-def _jobs(nums: Sequence[int], one: str = "runs", many: str = "run") -> str:
+def jobs_said(nums: Sequence[int], one: str = "runs", many: str = "run") -> str:
     """``job 3 runs``, ``jobs 0, 1 run``."""
     listed = ", ".join(map(str, nums))
     return f"job {listed} {one}" if len(nums) == 1 else f"jobs {listed} {many}"
@@ -278,6 +313,10 @@ def left_over(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         states = pool.map(lambda num: ended_as(bucket, identity.names, identity.key, num), others)
         return [point for point, state in zip(others.values(), states, strict=True) if state is None]
+
+
+def _number(marks: Marks | None, name: str) -> int:
+    return int((marks or {}).get(name, "0"))
 
 
 def _hash(content: object) -> str:

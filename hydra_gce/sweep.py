@@ -129,7 +129,7 @@ class Sweep:
         elif (earlier := resume.earlier(self.settings.resume, sweep_dir, backend, bucket)) is not None:
             identity = earlier.identity
             self._follower.ledger = restored(bucket, identity.names.ledger, candidates)
-            self._matching = Matching(earlier.marks)
+            self._matching = Matching(earlier.marks, earlier.used)
             others = earlier.plans
         else:
             identity = register(backend, bucket, self.settings, sweep_dir, project_key)
@@ -138,9 +138,13 @@ class Sweep:
         if others:
             for line in resume.said(decisions, identity.names.sweep):
                 self._tell(line)
-        plan = self._send(backend, bucket, identity, load, decisions)
+        plan = self._send(backend, bucket, identity, load, decisions, bool(others))
         resume.begin_again(bucket, identity, decisions)
         left = resume.left_over(others, jobs, bucket, identity)
+        if left:
+            self._tell(
+                f"{resume.jobs_said([point.num for point in left], 'is', 'are')} followed too: of an earlier launch"
+            )
         return identity, replace(plan, points=[*plan.points, *left])
 
     def _send(
@@ -150,7 +154,9 @@ class Sweep:
         identity: Identity,
         load: _Load,
         decisions: Sequence[Decision],
+        goes_on: bool,
     ) -> Plan:
+        """``goes_on``: a launch before this one may have been killed while it sent jobs of the same numbers."""
         settings, packed = self.settings, load.packed
         points = [one.job.point for one in decisions]
         told = tracked_sweep(identity, backend, points, packed, settings, os.environ)
@@ -165,7 +171,11 @@ class Sweep:
             os.environ,
             load.way,
             told if load.way.mode is Mode.DURABLE else None,
-            {one.job.point.num: one.job.attempt if one.fresh else 0 for one in decisions if one.anew},
+            {
+                one.job.point.num: one.fresh_after
+                for one in decisions
+                if one.anew or (one.job.is_new and goes_on)
+            },
         )
         plan = Plan(
             settings=settings,

@@ -1,4 +1,7 @@
-"""What Google's clients raise when nothing is wrong but the way to Google, or Google for a moment."""
+"""What Google's clients raise when nothing is wrong but the way to Google, or Google for a moment.
+
+``EXPIRED`` are not among these: asking again does not help before somebody has logged in anew.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,9 @@ from google.api_core.exceptions import (
     RetryError,
     ServiceUnavailable,
     TooManyRequests,
+    Unauthorized,
 )
-from google.auth.exceptions import TransportError
+from google.auth.exceptions import RefreshError, TransportError
 from requests.exceptions import ConnectionError as NoConnection
 from requests.exceptions import Timeout
 
@@ -25,3 +29,6 @@ UNREACHABLE = (
     TooManyRequests,
     TransportError,
 )
+EXPIRED = (RefreshError, Unauthorized)
+AWAY = (*UNREACHABLE, *EXPIRED)
+"""What a sweep waits out that is under way."""

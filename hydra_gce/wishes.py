@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 
 from hydra_gce.bucket import Bucket, SweepNames
 
 _CANCEL = re.compile(r"cancel-(\d+)")
+_AT_ONCE = 8
 
 
-def cancel(bucket: Bucket, names: SweepNames, num: int, who: str) -> None:
-    """The job is to be ended; ``who`` says so."""
-    bucket.write(_name(names, f"cancel-{num}"), json.dumps({"who": who}).encode())
+def cancel(bucket: Bucket, names: SweepNames, nums: Collection[int], who: str) -> None:
+    """These jobs are to be ended; ``who`` says so."""
+    content = json.dumps({"who": who}).encode()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(lambda num: bucket.write(_name(names, f"cancel-{num}"), content), nums))
 
 
 def cancelled(bucket: Bucket, names: SweepNames) -> set[int]:

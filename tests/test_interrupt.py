@@ -21,9 +21,12 @@ from hydra_gce.interrupt import Interrupts
 
 with Interrupts("cancel", Display.for_terminal(sys.stdout)) as interrupts:
     print("ready", flush=True)
-    looks = 0
+    looks, asked = 0, False
     while (wish := interrupts.wait(0.02)) is None:
         looks += 1
+        if asked and not interrupts.asking:
+            print("goes on", flush=True)
+        asked = interrupts.asking
         if interrupts.asking and looks % 25 == 0:
             print("looks on", flush=True)
     print(f"wish {wish.value}", flush=True)
@@ -102,6 +105,28 @@ def test_at_a_terminal_the_person_says(answers: list[str], becomes: str) -> None
     child.expect(pexpect.EOF)
 
 
+def test_a_terminal_that_is_closed_leaves_the_sweep_to_itself() -> None:
+    with Interrupts("cancel", Display.for_terminal(sys.stdout)) as interrupts:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert awaited(interrupts) is Wish.DETACH
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interrupts("cancel", Display.for_terminal(sys.stdout)) as interrupts:
+            os.kill(os.getpid(), signal.SIGHUP)  # nohup
+            assert interrupts.wait(0.01) is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_who_waits_for_a_cancelled_sweep_waits_and_does_not_spin() -> None:
+    with Interrupts("cancel", Display.for_terminal(sys.stdout)) as interrupts:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert awaited(interrupts) is Wish.CANCEL
+        began = time.monotonic()
+        assert interrupts.wait(0.2) is Wish.CANCEL
+        assert time.monotonic() - began >= 0.2
+
+
 def test_it_is_watched_on_while_the_question_stands_and_after_it() -> None:
     child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", timeout=60)
     child.expect("ready")
@@ -109,6 +134,7 @@ def test_it_is_watched_on_while_the_question_stands_and_after_it() -> None:
     child.expect("eep watching")
     child.expect("looks on")
     child.send("k\r")
+    child.expect("goes on")
     child.sendintr()
     child.expect("eep watching")
     child.send("d\r")

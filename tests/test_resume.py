@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from hydra_gce import claims, wishes
+from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo.pack import Sent
 from hydra_gce.compose import Point
-from hydra_gce.jobs import JobState, Placement
-from hydra_gce.resume import Decision, Job, Marks, Matching, decide, marks_of, said
+from hydra_gce.identity import Identity
+from hydra_gce.jobs import JobResult, JobState, Placement, seal_result
+from hydra_gce.resume import Decision, Job, Marks, Matching, begin_again, decide, looked_up, marks_of, said
 
 SENT = Sent(Placement("code/1", "/project"), [Placement("data/1", "/data")], "environments/1", "launcher/1")
 OTHER_CODE = replace(SENT, code=Placement("code/2", "/project"))
@@ -117,3 +120,81 @@ def test_it_is_said_what_runs_and_why() -> None:
         "jobs 2, 3 run again: failed before",
         "job 5 runs for the first time: no point before had this config",
     ]
+
+
+# A launch that is killed while it begins jobs again
+
+NAMES, KEY = SweepNames("calm-otter"), b"k" * 32
+IDENTITY = Identity(NAMES, KEY, 1000.0, taken_up=True)
+MARKS = marks_of(point(0, 0.1), SENT)
+
+
+def completed(bucket: Bucket, attempt: int = 1) -> None:
+    """The job's newest attempt, with a result."""
+    claim = claims.take(bucket, NAMES, 0, "vm")
+    assert claim is not None and claim.attempt == attempt
+    result = JobResult(NAMES.sweep, 0, attempt, JobState.COMPLETED, 1.0, 2.0)
+    bucket.write(NAMES.result(0, attempt), seal_result(KEY, result, b""))
+    assert claims.finish(bucket, NAMES, claim) is not None
+
+
+def launched(bucket: Bucket, known: Marks, sent: Sent) -> Decision:
+    """What the next launch decides of the job, by the marks of the newest plan."""
+    jobs = looked_up(bucket, IDENTITY, Matching({0: known}).match([point(0, 0.1)], sent))
+    (decision,) = decide(jobs, lambda stale: True)
+    return decision
+
+
+def test_a_result_of_the_code_before_never_passes_for_one_of_the_code_now(bucket: Bucket) -> None:
+    completed(bucket)
+    first = launched(bucket, MARKS, OTHER_CODE)
+    assert (first.runs, first.anew, first.fresh_after) == (True, True, 1)
+    # Its plan is written, and it is killed before it has given the job back.
+    again = launched(bucket, first.marks, OTHER_CODE)
+    assert (again.runs, again.anew, again.fresh_after) == (True, True, 1)
+    begin_again(bucket, IDENTITY, [again])
+    completed(bucket, attempt=2)
+    done = launched(bucket, again.marks, OTHER_CODE)
+    assert (done.runs, done.marks) == (False, again.marks)
+    assert (
+        said([again], "calm-otter")[1]
+        == "job 0 runs again: the launch that changed it ended before it had begun"
+    )
+
+
+def test_an_attempt_at_the_code_before_is_given_up_also_by_the_launch_after_that(bucket: Bucket) -> None:
+    held = claims.take(bucket, NAMES, 0, "vm")
+    assert held is not None
+    first = launched(bucket, MARKS, OTHER_CODE)
+    assert (first.anew, first.fresh_after) == (True, 0)  # it goes on from what the other has saved
+    again = launched(bucket, first.marks, OTHER_CODE)
+    assert again.anew
+    begin_again(bucket, IDENTITY, [again])
+    assert claims.finish(bucket, NAMES, held) is None
+    assert not launched(
+        bucket, again.marks, OTHER_CODE
+    ).anew  # it is free: the next attempt is at the new code
+
+
+def test_what_began_from_nothing_does_so_after_a_failure_too(bucket: Bucket) -> None:
+    completed(bucket)
+    first = launched(bucket, MARKS, OTHER_CODE)
+    begin_again(bucket, IDENTITY, [first])
+    failed = JobResult(NAMES.sweep, 0, 2, JobState.FAILED, 1.0, 2.0)
+    claim = claims.take(bucket, NAMES, 0, "vm")
+    assert claim is not None
+    bucket.write(NAMES.result(0, 2), seal_result(KEY, failed, b""))
+    assert claims.finish(bucket, NAMES, claim) is not None
+    third = replace(SENT, code=Placement("code/3", "/project"))
+    assert launched(bucket, first.marks, third).fresh_after == 1  # not what the first code has left
+
+
+def test_who_launches_again_wants_no_job_to_end_that_somebody_cancelled(bucket: Bucket) -> None:
+    wishes.cancel(bucket, NAMES, [0, 5], "ada")
+    begin_again(bucket, IDENTITY, [launched(bucket, MARKS, SENT)])
+    assert wishes.cancelled(bucket, NAMES) == {5}
+
+
+def test_a_number_whose_plan_somebody_deleted_is_no_new_jobs() -> None:
+    jobs = Matching(known(0.1), frozenset({0, 1, 2})).match([point(0, 0.1), point(1, 0.7)], SENT)
+    assert [(job.point.num, job.is_new) for job in jobs] == [(0, False), (3, True)]

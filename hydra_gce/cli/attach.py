@@ -46,4 +46,7 @@ def run(options: argparse.Namespace) -> int:
         return 0 if options.in_background else INTERRUPTED
     if options.json:
         print(json.dumps({"sweep": found.sweep, "jobs": returns(watch)}, indent=1))
+    tracks = watch.tracks.values()
+    if any(track.collected is not None and track.collected.uncollected is not None for track in tracks):
+        return 1  # it is said already
     return 0 if all(track.state is JobState.COMPLETED for track in watch.tracks.values()) else 4

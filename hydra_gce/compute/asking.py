@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from hydra_gce.errors import CredentialsError, Unreachable
-from hydra_gce.unreachable import UNREACHABLE
+from hydra_gce.errors import CredentialsError, CredentialsExpired, Unreachable
+from hydra_gce.unreachable import EXPIRED, UNREACHABLE
 
 ANSWER_S = 60.0
 _AGAIN_S = 20.0
@@ -18,12 +18,13 @@ _RATE_LIMITS = ("rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEED
 @contextmanager
 def asking() -> Iterator[None]:
     """Google's client's errors as ours, where they say nothing about the VM itself."""
-    from google.api_core.exceptions import Forbidden, Unauthorized
-    from google.auth.exceptions import RefreshError
+    from google.api_core.exceptions import Forbidden
 
     try:
         yield
-    except (Forbidden, Unauthorized, RefreshError) as error:
+    except EXPIRED as error:
+        raise CredentialsExpired.of(error) from error
+    except Forbidden as error:
         if is_passing(error):
             raise Unreachable(str(error)) from error
         raise CredentialsError(

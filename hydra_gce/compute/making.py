@@ -9,10 +9,10 @@ from typing import Any
 from hydra_gce.backend import Backend
 from hydra_gce.compute.asking import ANSWER_S, asking, details_of, is_passing, patiently, plain, reason
 from hydra_gce.compute.instance import GONE, QUEUED, Instance, since_epoch
-from hydra_gce.errors import Unreachable
+from hydra_gce.errors import CredentialsExpired, Unreachable
 from hydra_gce.refusals import Reach, Refusal, judge
 from hydra_gce.request import to_message
-from hydra_gce.unreachable import UNREACHABLE
+from hydra_gce.unreachable import EXPIRED, UNREACHABLE
 
 _LONGEST_WAIT_S = 150.0  # Google answers within two minutes, done or not
 _QUEUE_LOOK_S = 3.0
@@ -31,7 +31,6 @@ class Maker:
 
     def insert(self, zone: str, body: dict[str, Any], request_id: str, limit_s: float) -> Refusal | None:
         from google.api_core.exceptions import Conflict, GoogleAPICallError
-        from google.auth.exceptions import RefreshError
         from google.cloud import compute_v1
 
         project = self.backend.project
@@ -42,12 +41,12 @@ class Maker:
             begun = self.backend.instances.insert_unary(request=request, timeout=ANSWER_S)
         except Conflict as error:
             return self._taken(zone, body["name"], error)
+        except EXPIRED as error:  # of a sweep that is under way: the next who asks may have logged in anew
+            raise CredentialsExpired.of(error) from error
         except GoogleAPICallError as error:
             if (error.code or 0) >= 500 and self._exists(zone, body["name"]):
                 return None  # it was carried out for all that
             return judge(reason(error), error.message, error.code, plain(error.details), project)
-        except RefreshError as error:
-            return judge("authError", str(error), 401, project=project)
         except UNREACHABLE as error:
             raise Unreachable(str(error)) from error
         waits = "requestValidForDuration" in body.get("params", {})

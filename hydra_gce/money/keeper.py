@@ -6,11 +6,11 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from hydra_gce.bucket import Bucket
-from hydra_gce.errors import ObjectMissing
+from hydra_gce.bucket import ROOT, Bucket
+from hydra_gce.errors import ConfigError, ObjectMissing
 from hydra_gce.machines import Candidate
 from hydra_gce.money.ledger import Ledger
-from hydra_gce.unreachable import UNREACHABLE
+from hydra_gce.unreachable import AWAY
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +21,16 @@ def restored(bucket: Bucket, name: str, candidates: Sequence[Candidate]) -> Ledg
         return Ledger.from_json(bucket.read(name), candidates)
     except ObjectMissing:
         return Ledger()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(
+            f"gs://{bucket.name}/{ROOT}{name}, the bill of a sweep, cannot be read ({error}): another version of"
+            " hydra-gce-launcher has written it, or somebody has changed it. Use that version, or delete the object:"
+            " what was spent before is then not known"
+        ) from error
 
 
 class Keeper:
-    """Writes the ledger whenever it has changed, beside what its owner does."""
+    """Writes the ledger whenever it has changed, beside what its owner does. What it holds at first is written."""
 
     def __init__(self, bucket: Bucket, name: str, ledger: Ledger) -> None:
         self._bucket = bucket
@@ -32,7 +38,7 @@ class Keeper:
         self._ledger = ledger
         self._pool = ThreadPoolExecutor(1, "ledger")
         self._writing: Future[int] | None = None
-        self._written = 0
+        self._written = ledger.version
 
     def tick(self) -> None:
         if self._writing is not None:
@@ -42,16 +48,16 @@ class Keeper:
         if self._ledger.version != self._written:
             self._writing = self._pool.submit(self._write)
 
-    def close(self) -> None:
-        """What is not written yet is written now."""
+    def close(self, is_ours: bool = True) -> None:
+        """What is not written yet is written now, if the ledger is ours to write still."""
         self._pool.shutdown(wait=True)
         if self._writing is not None:
             self._settle()
-        if self._ledger.version != self._written:
+        if is_ours and self._ledger.version != self._written:
             self._writing = None
             try:
                 self._written = self._write()
-            except UNREACHABLE:
+            except AWAY:
                 log.warning(
                     "the ledger could not be written: hydra-gce cost lacks the last moments of this sweep"
                 )
@@ -61,7 +67,7 @@ class Keeper:
         writing, self._writing = self._writing, None
         try:
             self._written = writing.result()
-        except UNREACHABLE:
+        except AWAY:
             log.debug("the ledger could not be written; the next tick tries again")
 
     def _write(self) -> int:

@@ -148,6 +148,17 @@ class Ledger:
                 life.end = max(at, life.start)
                 self._version += 1
 
+    def take_in(self, newer: Ledger) -> None:
+        """What another process has written of the same VMs, which knows more; VMs that it does not know stay."""
+        with newer._lock:
+            lives = dict(newer._lives)
+        with self._lock:
+            self._lives.update(lives)
+            self._of_job.clear()
+            for life in self._lives.values():
+                self._index(life)
+            self._version = max(self._version, newer._version) + 1
+
     # What is known of them
 
     def candidate(self, instance: str) -> Candidate | None:

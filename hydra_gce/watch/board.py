@@ -56,4 +56,5 @@ class Board:
     def give(self, track: Track, adopted: Adopted, now: float) -> None:
         """A VM that a launcher before this one made, for its job."""
         track.take(Placed(track.num, adopted.attempt, adopted.instance, adopted.candidate), now)
-        track.placed = self.since[adopted.instance] = adopted.created
+        # Google's clock: where it is ahead of this one, a VM is no newer than now.
+        track.placed = self.since[adopted.instance] = min(adopted.created, now)

@@ -106,9 +106,8 @@ class Demand:
         :raises NoPlace: there is none to be had, now or within the time that one would wait.
         """
         now = self.clock()
-        self._asked.pop(track.num, None)
+        self.has_none_for(track)
         track.state = JobState.PENDING
-        track.vms -= 1
         track.note = "waiting for a place"
         self._full_since = self._full_since or now - answer.queued_s
         waited = now - self._full_since
@@ -120,6 +119,11 @@ class Demand:
         self._one_at_a_time = True
         self._room_at = now + self._pause
         self._pause = min(self._pause * 1.5, _LONGEST_PAUSE_S)
+
+    def has_none_for(self, track: Track) -> None:
+        """No place gave a VM to a job that nobody wants any more."""
+        self._asked.pop(track.num, None)
+        track.vms -= 1
 
     def left(self, instances: Iterable[str]) -> None:
         """VMs are gone: what was full may have room."""

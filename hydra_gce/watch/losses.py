@@ -10,7 +10,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.compute import LEAVING
 from hydra_gce.errors import ObjectMissing
 from hydra_gce.fleet import Fleet
-from hydra_gce.jobs import Failure
+from hydra_gce.jobs import Failure, JobState
 from hydra_gce.settings import Settings
 from hydra_gce.watch.board import Board
 from hydra_gce.watch.ends import Ends
@@ -60,13 +60,21 @@ class Losses:
             self.ends.collect(track)
         elif track.asked:
             track.note = "cancelled"  # the answer to its search must come first
-        elif track.instance and self._may_live(track):
+        elif track.instance and (self._may_live(track) or self._saves(track)):
             if track.instance not in self.board.deleted:
                 self.fleet.delete(track.instance)
                 self.board.deleted.add(track.instance)
             track.note = "saving"
         else:
             self.ends.cancel(track)
+
+    def _saves(self, track: Track) -> bool:
+        """Whether its VM is being shut down, and its agent has not sent all that the program saves."""
+        listed, status = self.board.instances.get(track.instance), track.status
+        if listed is None or listed.status not in LEAVING or status is None:
+            return False
+        at_work = status.instance == track.instance and status.state is JobState.RUNNING
+        return at_work and self.clock() - track.heard <= self.settings.heartbeat_timeout_s
 
     def _may_live(self, track: Track) -> bool:
         """A VM that was made after the listing counts as one that lives."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -33,10 +33,19 @@ class Past:
         """Goes on with its VMs and with what its jobs' claims say. May be repeated."""
         adopted = self.fleet.adopt()
         self.board.instances = {one.instance: _as_listed(one) for one in adopted}
-        self._settle_bills()
+        statuses = [
+            JobStatus.from_metadata(entry.metadata) for entry in self.bucket.list(self.names.statuses)
+        ]
+        self._settle_bills(statuses)
         with ThreadPoolExecutor(_PARALLEL_READS) as pool:
             read = pool.map(lambda num: claims.read(self.bucket, self.names, num), self.board.tracks)
             held = dict(zip(self.board.tracks, read, strict=True))
+        for status in statuses:
+            if status.state.final and status.num in held and held[status.num] is None:
+                held[status.num] = claims.mend(self.bucket, self.names, status.num, status.attempt)
+                self.fleet.tell(
+                    f"job {status.num} has ended, and its claim was deleted from the bucket: mended"
+                )
         for one in sorted(adopted, key=lambda vm: vm.attempt):
             self._take_vm(one, held, now)
         for track in self.board.tracks.values():
@@ -64,14 +73,11 @@ class Past:
         elif claim.state == "held" and not alive:
             claims.release(self.bucket, self.names, claim)  # its holder went while nobody looked
 
-    def _settle_bills(self) -> None:
+    def _settle_bills(self, statuses: Sequence[JobStatus]) -> None:
         """Puts VMs that are gone on the bill, until they ended or were last heard of: they wrote that down.
 
         One that wrote nothing counts until now: nobody knows better, and a budget is not passed unseen.
         """
-        statuses = [
-            JobStatus.from_metadata(entry.metadata) for entry in self.bucket.list(self.names.statuses)
-        ]
         heard = {status.instance: status.heartbeat for status in statuses}
         for entry in self.bucket.list(self.names.vms):
             name, record = entry.name.removeprefix(self.names.vms), entry.metadata

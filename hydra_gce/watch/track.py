@@ -86,6 +86,7 @@ class Track:
         self.previous_zone, self.instance = self.zone, ""
         self.ending = self.collecting = self.collected = None
         self.cancelled = ""
+        self.lost = self.boot_failures = 0
         self.history.clear()
 
     def hear(self, status: JobStatus, generation: int, now: float) -> None:

@@ -127,6 +127,8 @@ class Watch:
                 self._board.since[answer.instance] = track.placed
                 if track.previous_zone:
                     self.tell(f"job {track.num} goes on in {track.zone}")
+            elif track.cancelled:
+                self._demand.has_none_for(track)
             else:
                 others = self.fleet.asking > 0 or self._board.any_alive
                 started = any(one.placed for one in self.tracks.values())

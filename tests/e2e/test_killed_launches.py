@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -17,7 +18,7 @@ import pytest
 from hydra_gce.backend import Backend
 from hydra_gce.compute import GONE, HereCompute
 from hydra_gce.request import JOB_LABEL
-from tests.e2e.project import PATIENCE_S, Ended, Project, eventually
+from tests.e2e.project import PATIENCE_S, Ended, Project, eventually, hydra_gce
 
 # Counts how often it was begun: a second VM for the same job would find the first one's output, and add to it.
 COUNTS_ITS_RUNS = """
@@ -56,7 +57,12 @@ def counted_vms(engine: Backend) -> Iterator[Counter[str]]:
 
 
 def launched_until_its_end(
-    project: Project, overrides: list[str], kills: int, longest_s: float, rng: random.Random
+    project: Project,
+    overrides: list[str],
+    kills: int,
+    longest_s: float,
+    rng: random.Random,
+    patience_s: float = PATIENCE_S,
 ) -> Ended:
     """Kills the launch at random moments, so often; then lets it be."""
     for _ in range(kills):
@@ -67,7 +73,40 @@ def launched_until_its_end(
             return running.end()
         os.killpg(running.process.pid, signal.SIGKILL)
         running.process.wait()
-    return project.launch(*overrides)
+    return project.launch(*overrides, patience_s=patience_s)
+
+
+# Trains in steps that it saves, and counts how often it began at the first.
+TRAINS = """
+    saved = out / "step.txt"
+    first = int(saved.read_text()) + 1 if saved.exists() else 0
+    with (out / "runs.txt").open("a") as file:
+        file.write("begun\\n" if first == 0 else "gone on\\n")
+    for step in range(first, 4):
+        time.sleep(0.2)
+        saved.write_text(str(step))
+    return cfg.x / (step + 1)
+"""
+POINTS = 12
+
+
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=[pytest.mark.slow, pytest.mark.timeout(1500)])])
+def test_each_point_of_a_sweep_whose_launches_are_killed_is_trained_once(
+    project: Project, engine: Backend, kills: int
+) -> None:
+    project.program(TRAINS)
+    seed = random.SystemRandom().randrange(1000)
+    points = "+x=" + ",".join(str(number) for number in range(POINTS))
+    command = [points, "hydra.launcher.max_vms=4"]
+    ended = launched_until_its_end(project, command, kills, 12.0, random.Random(seed), patience_s=600)
+
+    assert ended.code == 0, f"seed {seed}: {ended.said}"
+    for number in range(POINTS):
+        runs = (project.sweep_dir / f"{number}/runs.txt").read_text()
+        assert runs == "begun\n", f"seed {seed}: job {number}: {runs!r}\n{ended.said}"
+    returned = json.loads(hydra_gce("attach", ended.sweep, "--json").out)["jobs"]
+    assert [job["return_value"] for job in returned] == [number / 4 for number in range(POINTS)]
+    assert not HereCompute(engine).instances(ended.sweep)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from requests.exceptions import ConnectionError as NoConnection
 
 from hydra_gce.bucket import Bucket
+from hydra_gce.errors import ConfigError
 from hydra_gce.money.keeper import Keeper, restored
 from hydra_gce.money.ledger import Ledger
 from tests.money.places import place
@@ -148,3 +149,43 @@ def test_a_bucket_that_stays_away_at_the_end_is_said_and_ends_nothing(
         keeper.close()
     assert "hydra-gce cost lacks the last moments of this sweep" in caplog.text
     assert writes.count == 1
+
+
+def test_who_only_looks_on_writes_nothing(bucket: Bucket, ledger: Ledger) -> None:
+    ledger.began("vm", 0, 1, PLACE, 0.0)
+    Keeper(bucket, NAME, Ledger()).close()
+    watching = Keeper(bucket, NAME, Ledger())
+    watching._ledger.take_in(ledger)
+    watching.close()
+    before = bucket.read_generation(NAME)[1]
+    onlooker = Keeper(bucket, NAME, restored(bucket, NAME, [PLACE]))
+    onlooker.tick()
+    onlooker.close()
+    late = restored(bucket, NAME, [PLACE])
+    overtaken = Keeper(bucket, NAME, late)
+    late.ended("vm", 10.0)
+    overtaken.close(is_ours=False)
+    assert bucket.read_generation(NAME)[1] == before
+
+
+def test_what_another_has_written_of_the_same_vms_counts(bucket: Bucket) -> None:
+    mine, theirs = Ledger(), Ledger()
+    mine.began("first", 0, 1, PLACE, 0.0)
+    mine.began("mine", 1, 1, PLACE, 0.0)
+    theirs.began("first", 0, 1, PLACE, 0.0)
+    theirs.ended("first", 3600.0)
+    theirs.began("second", 0, 2, PLACE, 3600.0)
+    version = mine.version
+    mine.take_in(theirs)
+    assert mine.running() == ["mine", "second"] and mine.version > version
+    assert [one.instance for one in mine.attempts(0, 7200.0)] == ["first", "second"]
+    assert mine.spent(7200.0) == PLACE.price.hourly * 4
+    mine.take_in(theirs)
+    assert mine.spent(7200.0) == PLACE.price.hourly * 4
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"format": 99}', b'{"format": 1}'])
+def test_a_bill_that_cannot_be_read_is_said(bucket: Bucket, content: bytes) -> None:
+    bucket.write(NAME, content)
+    with pytest.raises(ConfigError, match="the bill of a sweep, cannot be read"):
+        restored(bucket, NAME, [PLACE])

@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.jobs import JobState
-from hydra_gce.lease import SILENCE_S, Holder, Lease
+from hydra_gce.lease import SILENCE_S, Awake, Holder, Lease
 from hydra_gce.tracking.relay.destination import Destination
+from tests.patience import wait_until
 from tests.tracking.lab import STARTED, SWEEP, Scribe, relay_for
 
 NAME = SweepNames(SWEEP).relay
@@ -75,6 +76,74 @@ def test_a_process_that_is_known_to_be_dead_is_followed_at_once(bucket: Bucket, 
     rebooted = replace(here, boot="an earlier start of this machine", pid=os.getppid())
     assert rebooted.is_dead(here)
     assert not alive.is_dead(here) and not replace(rebooted, host="elsewhere").is_dead(here)
+
+
+def test_a_number_that_another_process_has_got_since_is_no_sign_of_life() -> None:
+    here = Holder.here()
+    assert here.began and not here.is_dead(here)
+    assert replace(here, began=f"{int(here.began) - 1}").is_dead(here)
+    assert not replace(here, began="").is_dead(here)  # where nobody has noted it
+
+
+def test_who_has_it_again_knows_that_somebody_else_may_have_had_it(bucket: Bucket, clock: Clock) -> None:
+    first, second = Lease(bucket, NAME, LAPTOP, clock), Lease(bucket, NAME, OTHER, clock)
+    assert first.hold() and (first.terms, first.is_certain) == (1, True)
+    clock.now += SILENCE_S - 1
+    assert first.hold() and first.terms == 1
+    clock.now += SILENCE_S  # asleep
+    assert not first.is_certain
+    assert second.hold() is False and not second.other_lives
+    clock.now += SILENCE_S
+    assert second.hold() and second.terms == 1
+    second.release()
+    assert first.hold() and first.terms == 2
+
+
+def test_who_is_seen_to_renew_it_lives(bucket: Bucket, clock: Clock) -> None:
+    first, second = Lease(bucket, NAME, LAPTOP, clock), Lease(bucket, NAME, OTHER, clock)
+    assert first.hold() and not second.hold()
+    assert (second.other, second.other_lives) == (LAPTOP, False)
+    clock.now += SILENCE_S / 2
+    assert not second.hold() and not second.other_lives
+    assert first.hold()
+    assert not second.hold() and second.other_lives
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b'{"host": "laptop", "boot": "", "pid": 1, "mood": "good"}', b"{", b"[1]", b'{"host": "laptop"}'],
+)
+def test_what_another_version_or_a_hand_has_written_is_waited_out(
+    bucket: Bucket, clock: Clock, content: bytes
+) -> None:
+    bucket.write(NAME, content)
+    lease = Lease(bucket, NAME, OTHER, clock)
+    assert not lease.hold() and lease.other is not None
+    clock.now += SILENCE_S
+    assert lease.hold()
+
+
+def test_seconds_never_go_back_whatever_the_clocks_do() -> None:
+    steady, wall = Clock(), Clock(1_000_000.0)
+    awake = Awake(steady, wall)
+    wall.now += 600  # set forward, or asleep
+    assert awake() == 600
+    wall.now -= 1200  # set back
+    steady.now += 5
+    assert awake() == 605
+    steady.now, wall.now = steady.now + 7, wall.now + 7
+    assert awake() == 612
+
+
+def test_it_is_renewed_while_something_takes_long(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hydra_gce.lease._RENEW_S", 0.02)
+    lease = Lease(bucket, NAME, LAPTOP)
+    assert lease.hold()
+    before = bucket.read_generation(NAME)[1]
+    with lease.kept():
+        wait_until(lambda: bucket.read_generation(NAME)[1] > before, "it is renewed")
+    lease.release()
+    assert bucket.read(NAME) == b""
 
 
 def test_of_two_relays_one_plays_and_one_that_slept_looks_first(

@@ -163,6 +163,47 @@ def test_a_program_that_logs_nothing_has_a_run_that_lives_as_its_job(bucket: Buc
     assert runs["lr=1e-3"].info.end_time == (STARTED + 60) * 1000
 
 
+def test_what_is_begun_again_runs_again_and_ends_as_it_then_does(
+    bucket: Bucket, store: str, tmp_path: Path
+) -> None:
+    """By another process, as ``hydra-gce retry`` does; steps of the first attempt are kept once."""
+    first, vm = relay_for(bucket, store), Scribe(bucket, tmp_path, 0)
+    run = vm.run()
+    vm.log(run, [("loss", 1.0, 0), ("loss", 0.5, 1)])
+    vm.end(run, "FAILED")
+    first.tick({0: vm.upload()})
+    first.finish(vm.status(JobState.FAILED), STARTED + 60, {})
+    first.finish(JobStatus(1, JobState.CANCELLED), STARTED + 60, {})
+    first.close(JobState.FAILED, STARTED + 61, {})
+    runs = by_name(store)
+    assert [runs[name].info.status for name in (SWEEP, "lr=1e-3", "lr=1e-4")] == [
+        "FAILED",
+        "FAILED",
+        "KILLED",
+    ]
+
+    again, vm = relay_for(bucket, store), Scribe(bucket, tmp_path, 0, attempt=2)
+    waiting = {num: JobStatus(num, JobState.PENDING, attempt=1 - num) for num in (0, 1)}
+    again.tick(waiting)
+    assert by_name(store)[SWEEP].info.status == "RUNNING"
+    run = vm.run()
+    vm.log(run, [("loss", 0.5, 1), ("loss", 0.25, 2)])
+    again.tick({0: vm.upload(), 1: JobStatus(1, JobState.RUNNING, attempt=1)})
+    runs = by_name(store)
+    assert {runs[name].info.status for name in (SWEEP, "lr=1e-3", "lr=1e-4")} == {"RUNNING"}
+    vm.end(run)
+    again.tick({0: vm.upload()})
+    again.finish(vm.status(JobState.COMPLETED), STARTED + 160, {})
+    again.finish(JobStatus(1, JobState.COMPLETED, attempt=1), STARTED + 160, {})
+    again.close(JobState.COMPLETED, STARTED + 161, {})
+    assert again.trouble == ""
+    runs = by_name(store)
+    assert {runs[name].info.status for name in (SWEEP, "lr=1e-3", "lr=1e-4")} == {"FINISHED"}
+    assert runs[SWEEP].info.end_time == int((STARTED + 161) * 1000)
+    history = MlflowClient(store).get_metric_history(runs["lr=1e-3"].info.run_id, "loss")
+    assert sorted(metric.step for metric in history) == [0, 1, 2]
+
+
 @pytest.mark.parametrize("experiment", ["membrane", None])
 def test_killed_at_any_call_the_relay_leaves_each_run_once(
     scribe: Callable[..., Scribe],

@@ -62,6 +62,7 @@ class Relay:
         self._endings: dict[int, Ending] = {}
         self._leases: dict[int, Lease] = {}
         self._points: dict[int, tuple[str, str]] = {}
+        self._goes_on = False
 
     # What the launcher calls
 
@@ -73,6 +74,9 @@ class Relay:
             if self._mode is not Mode.RELAY:
                 self._look()
             going_on = [status for num, status in sorted(statuses.items()) if num not in self._endings]
+            if not self._goes_on and any(not status.state.final for status in going_on):
+                self._open()[1].go_on()
+                self._goes_on = True
             if self._mode is Mode.RELAY:
                 for status in going_on:
                     self._job(status.num).expect(status)

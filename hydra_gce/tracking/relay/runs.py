@@ -188,12 +188,21 @@ class Runs:
             self._to.set_status(point.run_id, status)
         self._status[point.run_id] = status
 
+    def go_on(self) -> None:
+        """Jobs are at work: so is the sweep, whatever an earlier launch came to."""
+        parent = self._to.parent
+        if parent is None:
+            return
+        info = self._to.call("show a run", lambda: self._to.client.get_run(parent.run_id)).info
+        if info.status in _ENDS:
+            self._to.set_status(parent.run_id, "RUNNING")
+
     def end(self, run: KnownRun, state: JobState, ended: float) -> None:
         """A run that its program ended keeps its end; that its job failed all the same, its point says."""
         status = STATUS[state]
         info = self._to.call("show a run", lambda: self._to.client.get_run(run.run_id)).info
         is_open = info.status not in _ENDS
-        if not is_open and (status == "FINISHED" or run.role == "run"):
+        if run.role != "sweep" and not is_open and (status == "FINISHED" or run.role == "run"):
             return
         end_time = int(ended * 1000) if is_open or not info.end_time else info.end_time
         self._to.end_run(run.run_id, status, end_time)

@@ -30,6 +30,7 @@ class Turn:
             failed is asked all the same.
         """
         from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
 
         if awake() < self._again_at and not wait_s:
             return True
@@ -44,7 +45,7 @@ class Turn:
         except Refused as error:  # of the sweep's own runs: who logs in may not make them, for one
             self.trouble = f"MLflow refuses this sweep's runs: {error}. The records are safe in the bucket."
             self._rest()
-        except (OSError, GoogleAPIError) as error:
+        except (OSError, GoogleAPIError, GoogleAuthError) as error:
             self.trouble = (
                 f"The MLflow records in gs://{self._bucket} could not be read: {error}. They are tried again."
             )
