@@ -35,6 +35,7 @@ from hydra_gce.money import estimate
 from hydra_gce.money.budget import Budget
 from hydra_gce.money.keeper import Keeper, restored
 from hydra_gce.money.ledger import Ledger
+from hydra_gce.objective import sought_by
 from hydra_gce.playback import Playback, relay_to_mlflow
 from hydra_gce.request import order, vm_request
 from hydra_gce.settings import Settings
@@ -47,8 +48,9 @@ from hydra_gce.view import SweepView
 from hydra_gce.watch import Watch
 
 NO_PROJECT = """\
-hydra-gce  No Google Cloud project found: this sweep runs on the embedded Compute Engine
-           (this machine plays the cloud; nothing is charged). With a project: hydra.launcher.project=<id>"""
+hydra-gce  No Google Cloud project found: this sweep runs on the embedded
+           Compute Engine (this machine plays the cloud; nothing is charged).
+           With a project of your own: hydra.launcher.project=<id>"""
 
 NOT_IN_MLFLOW = (
     "The next launch like this one in the sweep's directory brings what is missing; no job runs again."
@@ -198,7 +200,7 @@ class Sweep:
         keeper = Keeper(batch.bucket, names.ledger, ledger)
         relay = relay_to_mlflow(batch, self.settings, os.environ, batch.mode)
         playback = Playback(relay, watch, self.settings.tracking.capture)
-        display = Display.for_terminal(sys.stdout)
+        display = Display.for_terminal(sys.stdout, log_dir=batch.sweep_dir)
         interrupts = Interrupts(self.settings.on_interrupt, display)
         try:
             with interrupts:
@@ -274,6 +276,7 @@ class Sweep:
             mlflow_share=playback.share,
             sweep_dir=str(batch.sweep_dir),
             return_name=watch.return_name,
+            sought=sought.value if (sought := sought_by(self.config.hydra.sweeper)) else "",
             notes=watch.notes,
             vms_left=left,
             outlook=str(estimate.outlook(self._ledger, watch.tracks, watch.finished, time.time()) or ""),
