@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import IO
 
 from hydra_gce import background, wishes
@@ -125,7 +126,7 @@ class _Watching:
         self._publisher = Publisher(bucket, names.view)
         relay = relay_to_mlflow(batch, follower.environ)
         self._playback = Playback(relay, self._watch, settings.tracking.capture)
-        self._display = Display.for_terminal(follower.stream)
+        self._display = Display.for_terminal(follower.stream, log_dir=_made(batch.plan.sweep_dir))
         self._interrupts = Interrupts(
             "detach" if follower.in_background else settings.on_interrupt, self._display
         )
@@ -371,7 +372,17 @@ class _Watching:
             notes=watch.notes,
             vms_left=left,
             outlook=str(outlook or ""),
+            sought=batch.plan.sought,
         )
+
+
+def _made(directory: Path) -> Path | None:
+    """None where it cannot be here: on another machine than the one that launched, for one."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return directory
 
 
 def _pause(elapsed: float) -> float:

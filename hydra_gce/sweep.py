@@ -30,6 +30,7 @@ from hydra_gce.identity import Identity, note_end, register
 from hydra_gce.machines import Candidate, resolve
 from hydra_gce.money.budget import Budget
 from hydra_gce.money.keeper import restored
+from hydra_gce.objective import sought_by
 from hydra_gce.plan import Plan
 from hydra_gce.plan import write as write_plan
 from hydra_gce.request import order, vm_request
@@ -41,8 +42,9 @@ from hydra_gce.tracking.mode import Mode, Way
 from hydra_gce.watch import Watch
 
 NO_PROJECT = """\
-hydra-gce  No Google Cloud project found: this sweep runs on the embedded Compute Engine
-           (this machine plays the cloud; nothing is charged). With a project: hydra.launcher.project=<id>"""
+hydra-gce  No Google Cloud project found: this sweep runs on the embedded
+           Compute Engine (this machine plays the cloud; nothing is charged).
+           With a project of your own: hydra.launcher.project=<id>"""
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ class Sweep:
             image=backend.image,
             code=f"code {packed.code.files} files, {packed.code.bytes / 1000:,.0f} kB",
             tracking_uri=mode.server_named(os.environ),
+            sought=sought.value if (sought := sought_by(self.config.hydra.sweeper)) else "",
             marks={one.job.point.num: one.marks for one in decisions},
         )
         write_plan(bucket, identity, plan)
