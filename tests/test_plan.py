@@ -40,7 +40,7 @@ def plan_of(*nums: int) -> Plan:
     )
     settings = Settings(vm=VM(zones=["us-central1-a"]), max_vms=3)
     marks = {num: {"config": f"c{num}", "code": "1", "data": "1"} for num in nums}
-    return Plan(settings, points, SENT, tracked, Mode.RELAY, "image", "code 3 files", None, marks)
+    return Plan(settings, points, SENT, tracked, Mode.RELAY, "image", "code 3 files", marks=marks)
 
 
 def change(bucket: Bucket, what: Callable[[dict[str, Any]], object]) -> None:
