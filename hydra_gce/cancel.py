@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from hydra_gce import background, claims, wishes
-from hydra_gce.attach import known
+from hydra_gce.rejoin import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.owner import owner_here

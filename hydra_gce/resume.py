@@ -13,7 +13,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from hydra_gce import claims
-from hydra_gce.attach import known
+from hydra_gce.rejoin import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.pack import Sent

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hydra_gce import claims
-from hydra_gce.attach import known
+from hydra_gce.rejoin import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import BucketError, ConfigError

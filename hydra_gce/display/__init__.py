@@ -51,13 +51,15 @@ class Display:
         self._closed = False
 
     @classmethod
-    def for_terminal(cls, stream: IO[str], environ: Mapping[str, str] = os.environ) -> Display:
-        """What suits ``stream``: live in a terminal; lines in a pipe, a dumb terminal, a CI run."""
+    def for_terminal(
+        cls, stream: IO[str], environ: Mapping[str, str] = os.environ, *, lines: bool = False
+    ) -> Display:
+        """What suits ``stream``: live in a terminal; lines in a pipe, a dumb terminal, a CI run, and if asked for."""
         in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
         console = Console(
             file=stream, highlight=False, force_jupyter=False, legacy_windows=False, _environ=environ
         )
-        live = stream.isatty() and not console.is_dumb_terminal and not in_ci
+        live = stream.isatty() and not console.is_dumb_terminal and not in_ci and not lines
         return cls(console, live=live)
 
     def __enter__(self) -> Display:
