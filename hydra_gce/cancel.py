@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 
 from hydra_gce import background, claims, wishes
-from hydra_gce.rejoin import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.owner import owner_here
+from hydra_gce.rejoin import known
 from hydra_gce.retry import check_jobs
 
 _PATIENCE_S = 300.0

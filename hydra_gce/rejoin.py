@@ -50,7 +50,7 @@ def attach(
         plan, identity = known(backend, bucket, sweep)
         candidates = resolve(vm_request(plan.settings.vm))
         if to is not None:
-            plan = replace(plan, points=[_moved(point, to) for point in plan.points])
+            plan = replace(plan, points=[moved(point, to) for point in plan.points])
         ledger = restored(bucket, identity.names.ledger, candidates)
         follower = Follower(
             replace(plan.settings, wait=True), environ, ledger, in_background, stream or sys.stdout
@@ -113,7 +113,8 @@ def _as_json(value: object) -> object:
     return value
 
 
-def _moved(point: Point, to: Path) -> Point:
+def moved(point: Point, to: Path) -> Point:
+    """The point with its outputs below ``to`` instead of where its launch would have them."""
     to = to.absolute()
     output_dir = to / point.output_dir.relative_to(point.sweep_dir)
     return Point.restored(point.num, point.overrides, point.packed, to, output_dir)

@@ -13,7 +13,6 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from hydra_gce import claims
-from hydra_gce.rejoin import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.pack import Sent
@@ -24,6 +23,7 @@ from hydra_gce.identity import Identity, left_in, taken_up
 from hydra_gce.jobs import JobState
 from hydra_gce.plan import Plan
 from hydra_gce.plan import read as read_plans
+from hydra_gce.rejoin import known
 from hydra_gce.reopen import reopen
 from hydra_gce.retry import ended_as
 
