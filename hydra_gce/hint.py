@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shlex
@@ -30,7 +31,7 @@ def hint(search_path: ConfigSearchPath) -> None:
     if not _is_ours(name, folders) or any(_is_multirun(folder) for folder in folders):
         return
     os.environ[_SAID] = "1"
-    print("\n".join(lines(name, words, _command())), file=sys.stderr, flush=True)
+    print("\n".join(lines(name, words, command_of_this())), file=sys.stderr, flush=True)
 
 
 def lines(name: str, words: Sequence[str], command: Sequence[str]) -> list[str]:
@@ -49,8 +50,8 @@ def _is_plain_run(words: Sequence[str]) -> bool:
     return not flags & _NO_RUN and "hydra.mode=MULTIRUN" not in words
 
 
-def _command() -> list[str]:
-    """What was typed before the program's own words: ``python train.py``, ``python -m package.train``, ``train``."""
+def command_of_this() -> list[str]:
+    """What was typed before this program's own words: ``python train.py``, ``python -m package.train``, ``train``."""
     typed = list(sys.orig_argv)
     before = typed[: len(typed) - len(sys.argv) + 1]
     script = Path(sys.argv[0])
@@ -60,10 +61,18 @@ def _command() -> list[str]:
 
 
 def _folders(search_path: ConfigSearchPath) -> Iterator[Path]:
-    """Those of the program's own configs that are directories."""
+    """Where the program's own configs lie, as far as that is known before Hydra looks for them."""
     for element in search_path.get_path():
-        if element.path is not None and element.path.startswith("file://"):
-            yield Path(element.path.removeprefix("file://"))
+        scheme, _, path = (element.path or "").rpartition("://")
+        if element.provider == "hydra" or scheme == "structured" or not path:
+            continue
+        if scheme != "pkg":
+            yield Path(path)
+            continue
+        top, *inner = re.split(r"[./]", path)
+        spec = importlib.util.find_spec(top)
+        for location in (spec.submodule_search_locations if spec else None) or ():
+            yield Path(location, *inner)
 
 
 def _is_ours(name: str, folders: Sequence[Path]) -> bool:

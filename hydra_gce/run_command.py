@@ -7,6 +7,7 @@ import re
 import shlex
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,10 +43,17 @@ def run_command(words: Sequence[str], launcher: Sequence[str]) -> int:
         notes = Path(scratch) / "notes"
         code = _ended(with_overrides(words, launcher), {**os.environ, NOTES: str(notes)})
         came_to = noted(notes)
+    if HYDRA not in came_to and code != 0:
+        print(
+            f"hydra-gce: run: {shlex.join(words)} ended with exit code {code} before Hydra came to look for launchers;"
+            " nothing ran on a VM. If it is a Hydra program: has the Python that it runs in hydra-gce-launcher?",
+            file=sys.stderr,
+        )
+        return code
     if HYDRA not in came_to:
         raise ConfigError(
-            f"run: {shlex.join(words)} ended with exit code {code}, and nothing ran on a VM: it is no Hydra program,"
-            " or the Python that it runs in has no hydra-gce-launcher"
+            f"run: {shlex.join(words)} ran on this machine, not on a VM: it is no Hydra program, or the Python that it"
+            " runs in has no hydra-gce-launcher. hydra_gce.submit(function, config) runs any function"
         )
     if JOB not in came_to and code == 0:
         raise ConfigError(

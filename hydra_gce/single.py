@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shlex
 from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
@@ -12,6 +13,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict, read_write
 
+from hydra_gce.hint import command_of_this
 from hydra_gce.run_notes import JOB, note
 
 
@@ -48,7 +50,7 @@ def _check_single(arguments: list[str], hydra_context: HydraContext) -> None:
                 f"{line}: several values are several jobs, and this is a single run.\n"
                 f"  A list:              '{key}=[{value}]'\n"
                 f"  A text with a comma: \"{key}='{value}'\"\n"
-                f"  A job for each:      python <program> -m hydra/launcher=gce {line}"
+                f"  A job for each:      {shlex.join([*command_of_this(), '-m', 'hydra/launcher=gce', *arguments])}"
             )
 
 
