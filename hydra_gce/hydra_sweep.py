@@ -38,7 +38,7 @@ class HydraSweep:
 
     def __post_init__(self) -> None:
         if self.single:
-            self._sweep = Sweep(self.settings, stream=sys.stderr, echo=sys.stdout)
+            self._sweep = Sweep(self.settings, stream=sys.stderr, single=True)
         else:
             self._sweep = Sweep(self.settings)
 

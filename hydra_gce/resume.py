@@ -76,6 +76,13 @@ def earlier(wanted: str | None, sweep_dir: Path, backend: Backend, bucket: Bucke
     return Earlier(identity, plans) if plans else None
 
 
+def is_completed(one: Earlier, bucket: Bucket) -> bool:
+    """Whether there is nothing left to run."""
+    names, key = one.identity.names, one.identity.key
+    nums = {point.num for plan in one.plans for point in plan.points}
+    return all(ended_as(bucket, names, key, num) is JobState.COMPLETED for num in nums)
+
+
 def named(sweep: str, backend: Backend, bucket: Bucket) -> Identity:
     """The sweep of that name, or the last one of this laptop in the bucket.
 

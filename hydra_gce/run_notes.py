@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 NOTES = "HYDRA_GCE_RUN"
@@ -11,9 +12,9 @@ HYDRA, JOB = "Hydra has found the launcher", "the launcher has the job"
 
 
 def note(what: str) -> None:
-    """If this process is one of those."""
+    """If this process is one of those. What such a one leaves behind, notes it in vain."""
     if NOTES in os.environ:
-        with open(os.environ[NOTES], "a", encoding="utf-8") as notes:
+        with suppress(OSError), open(os.environ[NOTES], "a", encoding="utf-8") as notes:
             notes.write(f"{what}\n")
 
 

@@ -29,7 +29,7 @@ from hydra_gce.money.keeper import restored
 from hydra_gce.plan import Plan
 from hydra_gce.plan import write as write_plan
 from hydra_gce.request import order, vm_request
-from hydra_gce.resume import Decision, Matching
+from hydra_gce.resume import Decision, Earlier, Matching
 from hydra_gce.settings import Settings
 from hydra_gce.tracked import tracked_sweep
 from hydra_gce.tracking import mode
@@ -69,17 +69,19 @@ class _Load:
 class Sweep:
     """All batches that one launcher sends: one name, one parent run in MLflow.
 
-    ``stream`` is where the person sees it; ``echo`` where what a single job prints goes, None where that is not shown.
+    ``stream`` is where the person sees it. ``single``: one job, asked for as a plain run: what it prints goes to
+    stdout, and where such a one has completed in the directory, it is run again.
     """
 
     settings: Settings
     stream: IO[str] = field(default_factory=lambda: sys.stdout)
-    echo: IO[str] | None = None
+    single: bool = False
     _identity: Identity | None = None
 
     def __post_init__(self) -> None:
         self._matching = Matching({})
-        self._follower = Follower(self.settings, os.environ, stream=self.stream, echo=self.echo)
+        echo = sys.stdout if self.single else None
+        self._follower = Follower(self.settings, os.environ, stream=self.stream, echo=echo)
         self._tell = self._follower.tell
 
     def launch(self, work: Work) -> Watch:
@@ -148,7 +150,7 @@ class Sweep:
         identity, others = self._identity, []
         if identity is not None:
             note_end(identity, None)
-        elif (earlier := resume.earlier(self.settings.resume, sweep_dir, backend, bucket)) is not None:
+        elif (earlier := self._earlier(sweep_dir, backend, bucket)) is not None:
             identity = earlier.identity
             self._follower.ledger = restored(bucket, identity.names.ledger, candidates)
             self._matching = Matching(earlier.marks)
@@ -164,6 +166,13 @@ class Sweep:
         resume.begin_again(bucket, identity, decisions)
         left = resume.left_over(others, jobs, bucket, identity)
         return identity, replace(plan, points=[*plan.points, *left])
+
+    def _earlier(self, sweep_dir: Path, backend: Backend, bucket: Bucket) -> Earlier | None:
+        """What is gone on with."""
+        found = resume.earlier(self.settings.resume, sweep_dir, backend, bucket)
+        if found and self.single and self.settings.resume is None and resume.is_completed(found, bucket):
+            return None
+        return found
 
     def _send(
         self,

@@ -109,6 +109,27 @@ def test_a_failing_job_ends_the_command_as_it_would_have_ended_here(
     assert "no VM is left" in ended.err
 
 
+def test_the_same_directory_again_goes_on_after_a_failure_and_begins_anew_after_success(
+    project: Project,
+) -> None:
+    project.program("""
+        marker = out / "was_here.txt"
+        if not marker.exists():
+            marker.write_text("1")
+            raise ValueError("the first time")
+        print("goes on")
+    """)
+    command = (sys.executable, "app.py", "hydra.run.dir=out")
+    failed, went_on = run(project, *command), run(project, *command)
+    anew = run(project, *command)
+
+    assert failed.code == 1 and went_on.code == 0, went_on.said
+    assert sweep_in(went_on.err) == sweep_in(failed.err)
+    assert went_on.out.endswith("goes on\n")
+    assert anew.code == 1 and "the first time" in anew.said, anew.said
+    assert sweep_in(anew.err) != sweep_in(failed.err)
+
+
 def test_a_module_of_a_package_and_a_script_of_an_environment_in_a_path_with_spaces(tmp_path: Path) -> None:
     project = Project(tmp_path / "my project")
     try:
