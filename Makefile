@@ -34,7 +34,7 @@ UV_SYSTEM_CERTS ?= true
 export UV_SYSTEM_CERTS
 endif
 
-.PHONY: help sweep test test-slow chaos test-hydra-next test-mlflow-2 lint format bench bench-train docs lock clean
+.PHONY: help sweep test test-slow chaos test-hydra-next test-mlflow-2 lint format bench bench-train docs docs-serve links lock clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -77,8 +77,15 @@ bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmark
 	$(VENV)/bin/python -m bench.server_down
 	$(VENV)/bin/python -m bench.live_points
 
-docs: ## check that every link in README and docs/ leads somewhere
-	$(PYTHON) scripts/check_docs.py
+docs: $(VENV)/.dev-installed ## build the site of docs/ in build/site; every link must lead somewhere, here and on GitHub
+	$(VENV)/bin/python scripts/check_docs.py
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
+
+docs-serve: $(VENV)/.dev-installed ## show the site at http://127.0.0.1:8000, and each page anew as it is written
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs serve
+
+links: ## ask the other hosts that README and docs/ link to whether the pages are there; without a network it says so
+	$(PYTHON) -m scripts.check_links
 
 # Every file is resolved once, the largest set first; the others take its versions.
 lock: ## resolve the dependencies of setup.cfg into the requirements*.lock files

@@ -40,13 +40,12 @@ def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
     from hydra.core.singleton import Singleton
     from hydra.core.utils import run_job, setup_globals
     from omegaconf import read_write
-    from omegaconf.basecontainer import BaseContainer
 
     # As Singleton.set_state does, but for the scan of all plugins: composing is over, so no plugin is needed here.
     for name, instance in program["singletons"].items():
         Singleton._instances[cloudpickle.loads(name)] = cloudpickle.loads(instance)
     ConfigStore.instance().repo.update(_loaded(program["stored_configs"]))
-    BaseContainer._resolvers.update(_loaded(program["resolvers"]))
+    _bring_resolvers(_loaded(program["resolvers"]))
     setup_globals()
     config = cloudpickle.loads(program["config"])
     with read_write(config.hydra.runtime):
@@ -64,6 +63,24 @@ def _run(program: dict[str, Any], translate: list[tuple[str, str]]) -> Any:
     if job_return.status.name == "FAILED":
         traceback.print_exception(job_return._return_value)  # into the job's log
     return job_return
+
+
+def _bring_resolvers(resolvers: dict[str, Any]) -> None:
+    """Those of the laptop. A module that registers one of them there does so here as well, when something imports it:
+    the first time that is no mistake.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.basecontainer import BaseContainer
+
+    BaseContainer._resolvers.update(resolvers)
+    brought = set(resolvers)
+    register = OmegaConf.register_new_resolver
+
+    def register_again(name: str, resolver: Any, *, replace: bool = False, use_cache: bool = False) -> None:
+        register(name, resolver, replace=replace or name in brought, use_cache=use_cache)
+        brought.discard(name)
+
+    OmegaConf.register_new_resolver = staticmethod(register_again)  # type: ignore[method-assign]
 
 
 def _loaded(pickled: dict[str, bytes]) -> dict[str, Any]:

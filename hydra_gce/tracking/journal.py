@@ -19,7 +19,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from hydra_gce.errors import HydraGCEError
 
@@ -34,6 +34,7 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 """What a write fails with on a full disk."""
 _LOOK_FOR_ROOM_S = 0.2
 _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
+_decoded = json.JSONDecoder().raw_decode
 
 
 class JournalDamaged(HydraGCEError):
@@ -44,8 +45,7 @@ class NoRoom(OSError):
     """The disk is full. What was to be recorded is not, and whoever records it is told."""
 
 
-@dataclass(frozen=True)
-class Record:
+class Record(NamedTuple):
     """One change. ``time`` is when it was written, in seconds since the epoch; ``args`` are JSON values."""
 
     seq: int
@@ -80,7 +80,7 @@ def decode(line: bytes, place: str) -> Record:
             f"{place} of the MLflow journal is damaged (its checksum does not hold), "
             "so the change it recorded is not known"
         )
-    fields = json.loads(body)
+    fields, _ = _decoded(body.decode())
     return Record(fields["seq"], fields["time"], fields["op"], fields["args"])
 
 

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
+from omegaconf import OmegaConf
 
 from hydra_gce import claims
 from hydra_gce.agent import lasting_bucket
@@ -88,6 +89,35 @@ def test_a_job_runs_as_on_the_laptop_and_all_that_it_leaves_comes_home(lab: Lab)
     assert lab.log() == "it is training\n"
     status = lab.status()
     assert (status.state, status.attempt, status.instance) == (JobState.COMPLETED, 1, "hg-calm-otter-0")
+
+
+def test_a_module_that_registers_a_resolver_can_be_imported_on_the_vm_too(lab: Lab) -> None:
+    """On the laptop it was imported before, and its resolver has come along."""
+    OmegaConf.register_new_resolver("twice", lambda x: 2 * x)
+    register = (
+        'from omegaconf import OmegaConf\n\nOmegaConf.register_new_resolver("twice", lambda x: 2 * x)\n'
+    )
+    (lab.project / "resolvers.py").write_text(register)
+    (lab.project / "same_name.py").write_text(register)
+
+    def train(config: Any) -> list[float | str]:
+        import importlib
+
+        before = OmegaConf.create({"lr": config.lr, "twice": "${twice:${lr}}"}).twice
+        importlib.import_module("resolvers")
+        after = OmegaConf.create({"lr": config.lr, "twice": "${twice:${lr}}"}).twice
+        try:
+            importlib.import_module("same_name")
+        except ValueError as error:
+            return [before, after, str(error)]
+        return [before, after, "registered again"]
+
+    try:
+        lab.send(train)
+    finally:
+        OmegaConf.clear_resolver("twice")
+    lab.agent().work()
+    assert lab.collect().job_return.return_value == [1.0, 1.0, "resolver 'twice' is already registered"]
 
 
 def test_an_exception_comes_home_with_where_it_was_raised(lab: Lab) -> None:

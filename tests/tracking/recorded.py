@@ -75,7 +75,8 @@ def content(client: MlflowClient, run: Any) -> dict[str, Any]:
         "metrics": {
             key: sorted((m.step, repr(m.value)) for m in client.get_metric_history(run.info.run_id, key))
             for key in run.data.metrics
-            if not key.startswith("hydra_gce/") and "_time" not in key  # of a search: how long it took
+            # The machine's, and of a search: how long it took.
+            if not key.startswith(("hydra_gce/", "system/")) and "_time" not in key
         },
         "artifacts": sorted(_EVENTS.sub("events", name) for name in _names(client, run.info.run_id)),
         "models": sorted(

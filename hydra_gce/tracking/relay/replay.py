@@ -54,9 +54,9 @@ class _Batch:
 
     @property
     def full(self) -> bool:
-        counts = len(self.metrics), len(self.params), len(self.tags)
+        metrics, params, tags = len(self.metrics), len(self.params), len(self.tags)
         return (
-            counts[0] >= self.most or counts[1] >= _PARAMS or counts[2] >= _TAGS or sum(counts) >= _ENTITIES
+            metrics >= self.most or params >= _PARAMS or tags >= _TAGS or metrics + params + tags >= _ENTITIES
         )
 
 
@@ -177,29 +177,33 @@ class JobReplay:
     # Batches
 
     def _gather(self, record: Record) -> None:
-        vm_id, seq = record.args["run"], record.seq
+        vm_id, seq, args = record.args["run"], record.seq, record.args
         self._to.run_id(vm_id)
-        for row in record.args["metrics"]:
-            batch = self._room(vm_id, seq)
+        batch = self._room(vm_id, seq)
+        for row in args["metrics"]:
+            batch = self._room(vm_id, seq) if batch.full else batch
             batch.metrics.append((seq, metric_from_json(row, self._to.translate)))
-        for key, value in record.args["params"]:
+        for key, value in args["params"]:
             batch = self._room(vm_id, seq)
             text = self._to.translate(value)
             if key in batch.params and batch.params[key][1] != text:
                 self._flush(vm_id)
                 batch = self._room(vm_id, seq)
             batch.params[key] = (seq, text)
-        for key, value in record.args["tags"]:
-            self._room(vm_id, seq).tags[key] = (seq, self._to.translate(value))
-        self._room(vm_id, seq).seq = seq
+        for key, value in args["tags"]:
+            batch = self._room(vm_id, seq)
+            batch.tags[key] = (seq, self._to.translate(value))
+        batch.seq = seq
 
     def _room(self, vm_id: str, seq: int) -> _Batch:
-        batch = self._batches.setdefault(vm_id, _Batch(self._pace.most))
-        if batch.full:
+        batch = self._batches.get(vm_id)
+        if batch is not None and batch.full:
             # A record may be larger than a batch; its last piece alone may say that it is done.
             batch.seq = min(batch.seq, seq - 1)
             self._flush(vm_id)
-            batch = self._batches.setdefault(vm_id, _Batch(self._pace.most))
+            batch = None
+        if batch is None:
+            batch = self._batches[vm_id] = _Batch(self._pace.most)
         return batch
 
     def _flush(self, vm_id: str, done: Position | None = None) -> None:
