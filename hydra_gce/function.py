@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import is_dataclass
@@ -130,7 +131,11 @@ def _own_hydra(name: str) -> Iterator[None]:
 
     callers = taken_out()
     try:
-        with hydra.initialize(version_base="1.3", config_path=None, job_name=name):
+        with warnings.catch_warnings():
+            # Hydra 1.3 warns where it is left out, 1.4 where it is given.
+            warnings.filterwarnings("ignore", "The version_base parameter")
+            ours = hydra.initialize(version_base="1.3", config_path=None, job_name=name)
+        with ours:
             yield
     finally:
         taken_out()

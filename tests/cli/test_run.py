@@ -143,7 +143,7 @@ def test_a_program_of_another_kind_is_told_afterwards_at_the_latest(project: Pat
 def test_options_become_overrides(project: Path) -> None:
     """Shown by a program that says what it was given."""
     (project / "shows.py").write_text("import sys  # hydra\nprint(*sys.argv[1:])\n")
-    options = (
+    options: tuple[str, ...] = (
         "--gpu",
         "T4",
         "--gpu-count",
