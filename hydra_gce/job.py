@@ -28,7 +28,7 @@ _WATCHER_S = 20.0
 _COLLECTED_S = 60.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Status:
     """How a job is. ``step`` and ``metric`` are the newest that it has logged to MLflow, None while there are none;
     ``cost`` is in US dollars: what its VMs would cost where nothing is charged. ``note`` says what goes on.
@@ -50,6 +50,25 @@ class Status:
     def done(self) -> bool:
         """Whether it has come to its end, well or not."""
         return self.state.final
+
+    def __repr__(self) -> str:
+        """What there is to say, for a notebook."""
+        attempt = f"attempt {self.attempt}" if self.attempt else ""
+        steps = "" if self.step is None else f"step {self.step:,}"
+        if steps and self.total_steps:
+            steps += f" of {self.total_steps:,}"
+        metric = "" if self.metric is None else f"{self.metric_name} {self.metric:.5g}"
+        # The machine names its zone as well.
+        parts = (
+            self.state.value,
+            attempt,
+            self.machine or self.zone,
+            steps,
+            metric,
+            f"${self.cost:.4f}",
+            self.note,
+        )
+        return f"<{' · '.join(part for part in parts if part)}>"
 
 
 class Job:

@@ -21,6 +21,7 @@ from hydra_gce.agent.call import Call
 from hydra_gce.api import settings_of
 from hydra_gce.errors import ConfigError, NotPicklable
 from hydra_gce.function import work_of
+from hydra_gce.jobs import JobState
 from hydra_gce.settings import VM, Settings
 
 
@@ -160,3 +161,23 @@ def test_names_of_the_package_are_there_when_they_are_asked_for() -> None:
 
 def test_the_call_travels() -> None:
     assert pickle.loads(pickle.dumps(Call(given, "dict")))(OmegaConf.create({"x": 1})) == {"x": 1}
+
+
+def test_a_status_says_what_there_is() -> None:
+    assert repr(hydra_gce.Status(JobState.PENDING)) == "<PENDING · $0.0000>"
+    running = hydra_gce.Status(
+        JobState.RUNNING,
+        2,
+        "b",
+        "n1-standard-4 + T4 in b",
+        1240,
+        4000,
+        "val_miou",
+        0.78123456,
+        0.0314,
+        "warm",
+    )
+    assert repr(running) == (
+        "<RUNNING · attempt 2 · n1-standard-4 + T4 in b · step 1,240 of 4,000 · val_miou 0.78123 · $0.0314 · warm>"
+    )
+    assert not running.done

@@ -16,11 +16,12 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-# Plain, not a dataclass: what a project says of its own sweeper does not matter here, and must not be an error.
+# What a project says of its own sweeper does not matter here, and must not be an error: so this is no dataclass, takes
+# the choice of a sampler (Optuna's), and makes nothing of what it is given.
 ConfigStore.instance().store(
     group="hydra/sweeper",
     name="gce_single",
-    node={"_target_": f"{__name__}.GCESingleRun"},
+    node={"defaults": [{"sampler": None}], "_target_": f"{__name__}.GCESingleRun", "_recursive_": False},
     provider="hydra_gce_launcher",
 )
 if "HYDRA_GCE_RUN" in os.environ:

@@ -122,6 +122,27 @@ def test_overrides_that_mean_something_else_are_told(project: Path, override: st
     assert "Traceback" not in ended.stderr and "ran here" not in ended.stdout
 
 
+def test_a_program_that_is_set_up_for_a_search_can_have_a_single_run(tmp_path: Path) -> None:
+    """Its sweeper is not even installed here."""
+    sweeper = tmp_path / "conf" / "hydra" / "sweeper"
+    (sweeper / "sampler").mkdir(parents=True)
+    (sweeper / "search.yaml").write_text(
+        "defaults: [{sampler: tpe}]\n_target_: nowhere.Search\nn_trials: 9\n"
+    )
+    for name in ("tpe", "random"):
+        (sweeper / "sampler" / f"{name}.yaml").write_text(f"_target_: nowhere.{name}\nseed: 1\n")
+    (tmp_path / "conf" / "config.yaml").write_text(
+        "defaults:\n  - _self_\n  - override hydra/sweeper: search\n  - override hydra/sweeper/sampler: random\n"
+        "x: 1\nhydra:\n  mode: MULTIRUN\n  sweeper:\n    n_trials: 5\n    params:\n      x: range(1, 5)\n"
+    )
+    (tmp_path / "app.py").write_text(
+        PROGRAM.replace("config_path=None", 'config_path="conf", config_name="config"')
+    )
+    ended = command(tmp_path, sys.executable, "app.py", "x=2", options=("--dry-run", "--backend", "local"))
+    assert ended.returncode == 0, ended.stderr
+    assert "points       0  x=2" in ended.stderr, ended.stderr
+
+
 def test_what_only_shows_something_is_left_as_it_is(project: Path) -> None:
     shown = command(project, sys.executable, "app.py", "+x=1", "--cfg", "job")
     assert (shown.returncode, shown.stdout, shown.stderr) == (0, "x: 1\n", "")
