@@ -13,6 +13,7 @@ from typing import IO
 from hydra_gce import background, wishes
 from hydra_gce.batch import Batch
 from hydra_gce.display import Display
+from hydra_gce.echo import Echo
 from hydra_gce.errors import CredentialsExpired, Unreachable
 from hydra_gce.fleet import Fleet, said
 from hydra_gce.identity import note_end, note_watcher
@@ -56,7 +57,7 @@ class Follower:
     """Of one sweep, batch after batch; what is told, spent and estimated belongs to all of them.
 
     ``in_background``: a process that a launch has left behind, and that makes way for whoever looks. ``stream`` is
-    where the person sees it.
+    where the person sees it, ``echo`` where the words of a single job go; None: they are not shown.
     """
 
     settings: Settings
@@ -64,6 +65,7 @@ class Follower:
     ledger: Ledger = field(default_factory=Ledger)
     in_background: bool = False
     stream: IO[str] = field(default_factory=lambda: sys.stdout)
+    echo: IO[str] | None = None
     news: list[tuple[float, str]] = field(default_factory=list)
     estimate: str = ""
     unreachable: bool = False
@@ -126,7 +128,13 @@ class _Watching:
         self._publisher = Publisher(bucket, names.view)
         relay = relay_to_mlflow(batch, follower.environ)
         self._playback = Playback(relay, self._watch, settings.tracking.capture)
-        self._display = Display.for_terminal(follower.stream, log_dir=_made(batch.plan.sweep_dir))
+        self._echo = Echo(bucket, names.sweep, batch.plan.points[0].num, follower.echo)
+        self._display = Display.for_terminal(
+            follower.stream,
+            log_dir=_made(batch.plan.sweep_dir),
+            # A table that is drawn over itself would be drawn over the job's words.
+            lines=follower.echo is not None,
+        )
         self._interrupts = Interrupts(
             "detach" if follower.in_background else settings.on_interrupt, self._display
         )
@@ -138,7 +146,7 @@ class _Watching:
 
     def to_the_end(self) -> Watch:
         try:
-            with self._interrupts:
+            with self._interrupts, self._echo:
                 self._take()
                 while not self._watch.done:
                     self._tick()

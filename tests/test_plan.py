@@ -12,7 +12,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from hydra_gce import plan as plans
-from hydra_gce.attach import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo.pack import Sent
@@ -21,6 +20,7 @@ from hydra_gce.errors import ConfigError, SealBroken
 from hydra_gce.identity import Identity, keep_record
 from hydra_gce.jobs import Placement, seal, unseal
 from hydra_gce.plan import Plan
+from hydra_gce.rejoin import known
 from hydra_gce.settings import VM, Settings
 from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.relay.runs import TrackedSweep

@@ -19,12 +19,13 @@ from hydra_gce.cli import (
     ls,
     offers,
     retry,
+    run,
     setup,
     ui,
 )
 from hydra_gce.errors import HydraGCEError
 
-_VERBS = (ls, logs, attach, cancel, retry, ui, cost, collect, down, offers, setup, doctor, local)
+_VERBS = (run, ls, logs, attach, cancel, retry, ui, cost, collect, down, offers, setup, doctor, local)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

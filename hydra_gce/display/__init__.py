@@ -62,10 +62,15 @@ class Display:
 
     @classmethod
     def for_terminal(
-        cls, stream: IO[str], environ: Mapping[str, str] = os.environ, log_dir: Path | None = None
+        cls,
+        stream: IO[str],
+        environ: Mapping[str, str] = os.environ,
+        log_dir: Path | None = None,
+        *,
+        lines: bool = False,
     ) -> Display:
         """What suits ``stream``: live in a terminal and in a notebook's cell; lines in a pipe, a dumb terminal, a CI
-        run, with NO_COLOR (https://no-color.org), and where a cell has started the program.
+        run, with NO_COLOR (https://no-color.org), where a cell has started the program, and if asked for.
         """
         under_notebook, no_color = is_under_notebook(environ), environ.get("NO_COLOR", "") != ""
         console = Console(
@@ -78,8 +83,8 @@ class Display:
             _environ=environ,
         )
         in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
-        lines = in_ci or under_notebook or no_color or console.is_dumb_terminal
-        notebook = NotebookCell() if is_notebook(stream) else None
+        lines = lines or in_ci or under_notebook or no_color or console.is_dumb_terminal
+        notebook = NotebookCell() if is_notebook(stream) and not lines else None
         return cls(console, live=stream.isatty() and not lines, log_dir=log_dir, notebook=notebook)
 
     def __enter__(self) -> Display:
