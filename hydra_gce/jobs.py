@@ -141,7 +141,8 @@ class JobResult:
 class JobStatus:
     """A job's line as its agent last wrote it; it lies in ``status/<num>``'s metadata: one listing shows all.
 
-    ``message`` is what goes on in a few words; ``warning`` a sentence for the person, which is said once.
+    ``message`` is what goes on in a few words; ``warning`` a sentence for the person, which is said once. ``usage`` is
+    how busy the VM is: see ``usage``.
     """
 
     num: int
@@ -159,6 +160,7 @@ class JobStatus:
     artifact_syncs: int = 0
     message: str = ""
     warning: str = ""
+    usage: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         return {name: _to_text(value) for name, value in asdict(self).items()}
@@ -181,6 +183,7 @@ class JobStatus:
             artifact_syncs=int(metadata["artifact_syncs"]),
             message=metadata["message"],
             warning=metadata.get("warning", ""),
+            usage=metadata.get("usage", ""),
         )
 
 
