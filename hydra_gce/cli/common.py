@@ -44,15 +44,25 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=1))
 
 
+def _read_ahead() -> None:
+    """Google's client is imported while a process, or an answer, is waited for."""
+    import threading
+    from importlib import import_module
+
+    threading.Thread(target=import_module, args=("google.cloud.storage",), daemon=True).start()
+
+
 def connect(options: argparse.Namespace) -> Backend:
     from hydra_gce.backend import connect as connect_backend
 
+    _read_ahead()
     return connect_backend(options.backend, options.project)
 
 
 def connect_to(record: SweepRecord) -> Backend:
     from hydra_gce.backend import connect
 
+    _read_ahead()
     return connect(record.backend, record.project)
 
 
