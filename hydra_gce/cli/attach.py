@@ -27,11 +27,11 @@ def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from hydra_gce.attach import attach, returns
-    from hydra_gce.cli.common import find_sweep
+    from hydra_gce.cli.common import MINUTES, find_sweep
     from hydra_gce.follow import INTERRUPTED, Detached
     from hydra_gce.jobs import JobState
 
-    found = find_sweep(options.sweep, options)
+    found = find_sweep(options.sweep, options, MINUTES)
     try:
         watch = attach(
             found.backend,
