@@ -24,9 +24,10 @@ from hydra_gce.cargo.pack import Cargo, Sent
 from hydra_gce.compose import Point, Program
 from hydra_gce.compute.process import ComputeProcess
 from hydra_gce.errors import CollectError
-from hydra_gce.follow import INTERRUPTED, Detached, Follower
+from hydra_gce.follow import Follower
 from hydra_gce.home import only_launch_in
 from hydra_gce.identity import Identity, note_end, register
+from hydra_gce.interrupt import INTERRUPTED, Detached
 from hydra_gce.machines import Candidate, resolve
 from hydra_gce.money.budget import Budget
 from hydra_gce.money.keeper import restored

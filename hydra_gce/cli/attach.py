@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
     from hydra_gce.attach import attach, returns
     from hydra_gce.cli.common import find_sweep
-    from hydra_gce.follow import INTERRUPTED, Detached
+    from hydra_gce.interrupt import INTERRUPTED, Detached
     from hydra_gce.jobs import JobState
 
     found = find_sweep(options.sweep, options)

@@ -27,7 +27,7 @@ from hydra_gce.attach import attach
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
 from hydra_gce.compute import HereCompute
-from hydra_gce.follow import _EXPIRED
+from hydra_gce.follow import CREDENTIALS_EXPIRED
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.watch import Watch
 from tests.e2e.on_server import TOLD, tell
@@ -352,7 +352,7 @@ def test_credentials_that_expire_in_mid_sweep_are_waited_for(
         )
     said = person.getvalue()
     assert person.refused > 0
-    assert said.count(_EXPIRED) == 1 and "gcloud auth application-default login" in said, said
+    assert said.count(CREDENTIALS_EXPIRED) == 1 and "gcloud auth application-default login" in said, said
     assert said.count("Google Cloud answers again") == 1, said
     (track,) = watch.tracks.values()
     assert track.collected is not None and track.collected.value == 4
@@ -377,7 +377,7 @@ class Person(io.StringIO):
         if "RUNNING" in text and not self._expired:
             self._expired = True
             self._answer(401)
-        if _EXPIRED in text:
+        if CREDENTIALS_EXPIRED in text:
             self._answer(None)
             with suppress(Exception):
                 tell(self._engine, self._sweep, "end")
