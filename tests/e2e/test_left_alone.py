@@ -110,6 +110,10 @@ class Store:
 
     uri: str
 
+    def make(self) -> None:
+        """Its tables: MLflow leaves a database for ever half made whose maker is killed."""
+        MlflowClient(self.uri).search_experiments()
+
     @property
     def environment(self) -> dict[str, str]:
         return {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_EXPERIMENT_NAME": "points"}
@@ -158,6 +162,7 @@ def test_what_a_sweep_brings_that_was_left_wiped_from_the_laptop_and_preempted_i
     outputs = files_in(project.sweep_dir)
 
     second = Store(f"sqlite:///{tmp_path}/left.db")
+    second.make()
     launched = ("+x=0,1", "+waits=true", tracked, f"hydra.sweep.dir={tmp_path}/left")
     spot = ("hydra.launcher.wait=false", "hydra.launcher.vm.provisioning=spot")
     left = project.launch(*launched, *spot, env=second.environment)
