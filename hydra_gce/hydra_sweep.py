@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from hydra_gce import compose
 from hydra_gce.errors import CollectError
-from hydra_gce.follow import INTERRUPTED, Detached
+from hydra_gce.interrupt import INTERRUPTED, Detached
 from hydra_gce.jobs import JobResult, JobState
 from hydra_gce.objective import sought_by
 from hydra_gce.settings import Settings

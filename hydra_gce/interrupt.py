@@ -14,6 +14,8 @@ from typing import Any
 
 from hydra_gce.display import Display
 
+INTERRUPTED = 130
+"""The exit code of who was interrupted, as shells have it."""
 _QUESTION = "Interrupted: [d]etach (the VMs go on), [c]ancel all jobs, [k]eep watching? "
 
 
@@ -22,6 +24,14 @@ class Wish(Enum):
 
     DETACH = "detach"
     CANCEL = "cancel"
+
+
+class Detached(Exception):
+    """The sweep goes on without us. ``wish``: by Ctrl-C or SIGTERM; None where ``wait=false`` said so beforehand."""
+
+    def __init__(self, wish: Wish | None) -> None:
+        super().__init__()
+        self.wish = wish
 
 
 class Interrupts:

@@ -43,7 +43,7 @@ def attach(
 
     :param to: where the jobs' output directories go, instead of where the launch would have them.
     :raises ConfigError: there is no such sweep, or it cannot be opened here.
-    :raises follow.Detached: it goes on without us.
+    :raises interrupt.Detached: it goes on without us.
     """
     with ComputeProcess() as beside, ThreadPoolExecutor(1) as aside:
         compute = beside.use(backend)

@@ -17,7 +17,7 @@ from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.pack import Sent
 from hydra_gce.compose import Point
-from hydra_gce.errors import ConfigError
+from hydra_gce.errors import ConfigError, SealBroken
 from hydra_gce.home import sweep_records
 from hydra_gce.identity import Identity, left_in, taken_up
 from hydra_gce.jobs import JobState, JobStatus
@@ -66,7 +66,7 @@ class Earlier:
 
 def earlier(wanted: str | None, sweep_dir: Path, backend: Backend, bucket: Bucket) -> Earlier | None:
     """:param wanted: ``hydra.launcher.resume``.
-    :raises ConfigError: a sweep is named, and there is none.
+    :raises ConfigError: a sweep is named, and there is none; or what its launches have settled cannot be read.
     """
     if wanted == "never":
         return None
@@ -77,7 +77,10 @@ def earlier(wanted: str | None, sweep_dir: Path, backend: Backend, bucket: Bucke
         identity = taken_up(record)
     else:
         identity = named(wanted, backend, bucket)
-    plans = read_plans(bucket, identity.names, identity.key)
+    try:
+        plans = read_plans(bucket, identity.names, identity.key)
+    except (ConfigError, SealBroken) as error:
+        raise ConfigError(f"{error}. Or begin a new sweep: hydra.launcher.resume=never") from error
     if not plans:
         return None
     # Where somebody has deleted a plan, the jobs that it told of must not be taken for others.

@@ -21,6 +21,7 @@ from hydra_gce.identity import Identity, keep_record
 from hydra_gce.jobs import Placement, seal, unseal
 from hydra_gce.plan import Plan
 from hydra_gce.rejoin import known
+from hydra_gce.resume import earlier
 from hydra_gce.settings import VM, Settings
 from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.relay.runs import TrackedSweep
@@ -91,6 +92,15 @@ def test_what_another_version_has_written_is_named_with_that_version(
     change(bucket, lambda header: header.update(version="9.9"))
     with pytest.raises(ConfigError, match=r"launched with hydra-gce-launcher 9\.9.*pip install .*==9\.9"):
         plans.read(bucket, NAMES, KEY)
+
+
+def test_a_launch_after_another_version_says_how_to_begin_anew(here: Bucket, tmp_path: Path) -> None:
+    plans.write(here, IDENTITY, plan_of(0))
+    assert earlier(None, tmp_path, BACKEND, here) is not None
+    change(here, lambda header: header.pop("points"))
+    with pytest.raises(ConfigError, match=r"cannot read .* hydra\.launcher\.resume=never"):
+        earlier(None, tmp_path, BACKEND, here)
+    assert earlier("never", tmp_path, BACKEND, here) is None
 
 
 # Half-written sweeps

@@ -27,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     from pathlib import Path
 
     from hydra_gce.cli.common import MINUTES, find_sweep
-    from hydra_gce.follow import INTERRUPTED, Detached
+    from hydra_gce.interrupt import INTERRUPTED, Detached
     from hydra_gce.jobs import JobState
     from hydra_gce.rejoin import attach, returns
 

@@ -26,7 +26,7 @@ from mlflow import MlflowClient
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
 from hydra_gce.compute import HereCompute
-from hydra_gce.follow import _EXPIRED
+from hydra_gce.follow import CREDENTIALS_EXPIRED
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.rejoin import attach
 from hydra_gce.watch import Watch
@@ -110,6 +110,10 @@ class Store:
 
     uri: str
 
+    def make(self) -> None:
+        """Its tables: MLflow leaves a database for ever half made whose maker is killed."""
+        MlflowClient(self.uri).search_experiments()
+
     @property
     def environment(self) -> dict[str, str]:
         return {"MLFLOW_TRACKING_URI": self.uri, "MLFLOW_EXPERIMENT_NAME": "points"}
@@ -158,6 +162,7 @@ def test_what_a_sweep_brings_that_was_left_wiped_from_the_laptop_and_preempted_i
     outputs = files_in(project.sweep_dir)
 
     second = Store(f"sqlite:///{tmp_path}/left.db")
+    second.make()
     launched = ("+x=0,1", "+waits=true", tracked, f"hydra.sweep.dir={tmp_path}/left")
     spot = ("hydra.launcher.wait=false", "hydra.launcher.vm.provisioning=spot")
     left = project.launch(*launched, *spot, env=second.environment)
@@ -352,7 +357,7 @@ def test_credentials_that_expire_in_mid_sweep_are_waited_for(
         )
     said = person.getvalue()
     assert person.refused > 0
-    assert said.count(_EXPIRED) == 1 and "gcloud auth application-default login" in said, said
+    assert said.count(CREDENTIALS_EXPIRED) == 1 and "gcloud auth application-default login" in said, said
     assert said.count("Google Cloud answers again") == 1, said
     (track,) = watch.tracks.values()
     assert track.collected is not None and track.collected.value == 4
@@ -377,7 +382,7 @@ class Person(io.StringIO):
         if "RUNNING" in text and not self._expired:
             self._expired = True
             self._answer(401)
-        if _EXPIRED in text:
+        if CREDENTIALS_EXPIRED in text:
             self._answer(None)
             with suppress(Exception):
                 tell(self._engine, self._sweep, "end")

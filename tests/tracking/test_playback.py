@@ -120,8 +120,8 @@ def test_a_pile_of_records_is_played_before_the_eyes_of_who_waits(
     scene.say(claim, JobState.COMPLETED, journal_parts=status.journal_parts)
     scene.tick_until(0, JobState.COMPLETED)
     playback = Playback(None, scene.watch)
-    playback._relay = relay_for(bucket, store, experiment="membrane")  # its thread has done nothing yet
-    playback.tick()
+    playback.tick()  # what has been seen, with no thread that plays it
+    playback._relay = relay_for(bucket, store, experiment="membrane")
     shares: list[float | None] = []
     assert playback.close(lambda: shares.append(playback.share)) == ""
     told = [share for share in shares if share is not None]
