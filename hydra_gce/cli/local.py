@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 
 from hydra_gce.cli.common import Verbs
@@ -18,6 +17,8 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Hands on to the embedded Compute Engine, which is a program of its own."""
+    import subprocess
+
     action = "serve" if options.action == "start" else options.action
     command = [sys.executable, "-m", "hydra_gce.local", action, *options.rest]
     return subprocess.run(command, check=False).returncode
