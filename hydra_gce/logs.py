@@ -34,7 +34,7 @@ class Logs:
     """``jobs`` and ``attempt`` choose; None: all jobs, the newest attempt of each and those that come after it.
 
     ``since``: seconds since the epoch; a part of a log is older than that, or is not.
-    ``tell`` takes sentences for the person. To be closed.
+    ``tell`` takes sentences for the person. ``bucket`` may be replaced by the same with fresh credentials.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Logs:
         since: float | None = None,
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self._bucket = bucket
+        self.bucket = bucket
         self._names = SweepNames(sweep)
         self._jobs = set(jobs) if jobs else None
         self._attempt = attempt
@@ -74,7 +74,7 @@ class Logs:
 
         :raises UnknownName: one of ``jobs`` does not exist.
         """
-        self.statuses = read_statuses(self._bucket, self._names)
+        self.statuses = read_statuses(self.bucket, self._names)
         for num in sorted((self._jobs or set()) - set(self.statuses)) if not self._looked else ():
             there = in_runs(self.statuses) or "none yet"
             raise UnknownName(f"sweep {self._names.sweep} has no job {num}; it has {there}")
@@ -103,9 +103,8 @@ class Logs:
         self._begin()
         for log in self._logs.values():
             while log.superseded:
-                reader = log.superseded.pop(0)
-                yield from self._drain(reader)
-                yield from reader.end()
+                yield from self._drain(log.superseded[0])
+                yield from log.superseded.pop(0).end()
         yield from self._fetch([pair for log in self._logs.values() for pair in log.known_parts])
         for log in self._probed(last or everything):
             for reader in log.open_readers():
@@ -143,7 +142,7 @@ class Logs:
         assert self._since is not None
         prefix = self._names.log(status.num, 0, 0).rpartition("/")[0] + "/"
         first: dict[int, int] = {}
-        for entry in self._bucket.list(prefix):
+        for entry in self.bucket.list(prefix):
             attempt, _, part = entry.name.removeprefix(prefix).partition("-")
             if not (attempt.isdigit() and part.isdigit()):
                 continue
@@ -170,7 +169,7 @@ class Logs:
         if content is None:
             self._tell(
                 f"part {part} of the log of job {reader.job}, attempt {reader.attempt}, is gone from"
-                f" gs://{self._bucket.name}: its lines are missing here"
+                f" gs://{self.bucket.name}: its lines are missing here"
             )
             content = b""
         reader.next = part + 1
@@ -204,7 +203,7 @@ class Logs:
 
     def _part(self, reader: _Reader, part: int) -> bytes | None:
         try:
-            return self._bucket.read(self._names.log(reader.job, reader.attempt, part))
+            return self.bucket.read(self._names.log(reader.job, reader.attempt, part))
         except ObjectMissing:
             return None
 
@@ -295,15 +294,22 @@ def follow(
     forever: bool = False,
     pause: Callable[[], bool] = lambda: True,
     over: Callable[[Logs], bool] = lambda logs: logs.all_ended,
+    lasts: Callable[[Exception], bool] = lambda error: False,
 ) -> Iterator[Line]:
     """The lines there are; ``forever``: and those that come, until it is over.
 
     ``pause`` waits a moment between two looks, and says whether to go on. ``over`` is asked after each look.
+    ``lasts`` is asked about an error of a look, and says whether another look may do better. No line is lost then.
     """
     while True:
-        logs.look()
-        ends = not forever or over(logs)
-        yield from logs.lines(last=ends and forever, everything=not forever)
+        try:
+            logs.look()
+            ends = not forever or over(logs)
+            yield from logs.lines(last=ends and forever, everything=not forever)
+        except Exception as error:
+            if not forever or not lasts(error):
+                raise
+            ends = False
         if ends or not pause():
             return
 

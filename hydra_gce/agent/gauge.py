@@ -27,12 +27,14 @@ class Gauge:
         proc: Path = Path("/proc"),
         gpus: Callable[[], Sequence[GPU]] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        every_s: float = _EVERY_S,
     ) -> None:
         """``directory`` lies on the disk that is looked at."""
         self._directory = directory
         self._proc = proc
         self._gpus = gpus
         self._clock = clock
+        self._every_s = every_s
         self._cores = os.cpu_count() or 1
         self._before: tuple[float, float] | None = None
         self._stop = threading.Event()
@@ -67,7 +69,7 @@ class Gauge:
                 self._gpus = nvidia()
             while True:
                 self.look()
-                if self._stop.wait(_EVERY_S):
+                if self._stop.wait(self._every_s):
                     return
         except Exception as error:  # a figure less on somebody's screen: no more than that
             log.warning("how busy this VM is will not be known: %s: %s", type(error).__name__, error)

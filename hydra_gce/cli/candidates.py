@@ -52,7 +52,7 @@ def split(line: str) -> tuple[list[str], str]:
     try:
         words = shlex.split(line)
     except ValueError:  # a quote that is open still
-        words = line.split()
+        words = line.replace("'", "").replace('"', "").split()
     if not line or line[-1].isspace():
         return words[1:], ""
     return words[1:-1], words[-1] if len(words) > 1 else ""

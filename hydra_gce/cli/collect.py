@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_json
+from hydra_gce.cli.common import MINUTES, Verbs, add_json, add_sweep, find_sweep, print_json
 
 
 def add(verbs: Verbs) -> None:
@@ -24,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
 
     from hydra_gce.recollect import recollect
 
-    found = find_sweep(options.sweep, options)
+    found = find_sweep(options.sweep, options, MINUTES)
     brought = recollect(found, Path(options.to) if options.to else None, options.job)
     if options.json:
         print_json({"sweep": found.sweep, "jobs": [asdict(one) for one in brought]})

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from hydra_gce.found import FoundSweep
     from hydra_gce.home import SweepRecord
 
+TRY_FOR_S = 20.0
+"""A person waits before the screen."""
+MINUTES = 120.0
+
 Verbs = Any  # argparse has no public name for what add_subparsers returns
 
 
@@ -63,9 +67,10 @@ def connect_to(record: SweepRecord) -> Backend:
     return connect(record.backend, record.project)
 
 
-def find_sweep(name: str, options: argparse.Namespace) -> FoundSweep:
+def find_sweep(name: str, options: argparse.Namespace, try_for_s: float = TRY_FOR_S) -> FoundSweep:
     """By this machine's record; where it has none, or ``--project`` or ``--bucket`` name another place, in the bucket.
 
+    :param try_for_s: for so many seconds a request is tried again that nobody answers.
     :raises UnknownName: there is none of that name; the message has the nearest.
     """
     from hydra_gce.backend import local_is_empty
@@ -74,18 +79,23 @@ def find_sweep(name: str, options: argparse.Namespace) -> FoundSweep:
     from hydra_gce.found import LAST, FoundSweep, did_you_mean, find
     from hydra_gce.home import sweep_records
 
+    def patience() -> float:
+        return try_for_s
+
     records = [record for record in sweep_records() if _is_asked_for(record, options)]
     for record in records[:1] if name == LAST else records:
         if name in (LAST, record.sweep):
             backend = connect_to(record)
-            return FoundSweep(record.sweep, backend, Bucket(backend.storage.bucket(record.bucket)), record)
+            return FoundSweep(
+                record.sweep, backend, Bucket(backend.storage.bucket(record.bucket), patience), record
+            )
     if local_is_empty(options.backend, options.project):
         # Asking would start it, and there is nothing in it.
         known = [record.sweep for record in records]
         raise UnknownName(f"there is no sweep {name!r} here.{did_you_mean(name, known)}")
     backend = connect(options)
     # To look at a sweep is no reason to make a bucket.
-    bucket = Bucket(backend.storage.bucket(options.bucket or backend.default_bucket))
+    bucket = Bucket(backend.storage.bucket(options.bucket or backend.default_bucket), patience)
     return find(name, records, backend, bucket)
 
 

@@ -54,7 +54,7 @@ def _of_google(error: BaseException) -> tuple[int, str] | None:
 
     said = " ".join(str(error).split())
     if isinstance(error, NO_ANSWER):
-        return UNREACHABLE, f"Google Cloud does not answer ({said}). Nothing is lost: try again later"
+        return UNREACHABLE, f"Google Cloud cannot be reached, or does not answer ({said})"
     if isinstance(error, (RefreshError, DefaultCredentialsError, Unauthorized)):
         login = "gcloud auth application-default login"
         return CREDENTIALS, f"the credentials here do not work, or have run out ({said}). Run: {login}"

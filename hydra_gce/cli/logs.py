@@ -9,8 +9,10 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from hydra_gce.cli import exits
 from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from hydra_gce.logs import Line, Logs
 
 PAUSE_S = 1.0
+_QUIET_S = 60.0
+"""After so long without trouble it is told again."""
 _COLOURS = (36, 33, 32, 35, 34, 31)
 _SINCE = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
 _UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -54,17 +58,12 @@ def run(options: argparse.Namespace) -> int:
     wanted = (options.job, options.attempt, since)
     with Logs(found.bucket, found.sweep, *wanted, tell=_tell) as logs:
         show = _Shown(logs, options)
-        for line in follow(logs, options.follow, _pause, _over(found, not options.job)):
+        over, lasts = _over(found, not options.job), _Patience(logs, options)
+        for line in follow(logs, options.follow, _pause, over, lasts):
             show(line)
         _check_attempt(found, logs, options)
         failed = [one.num for one in logs.followed.values() if one.state.value == "FAILED"]
-    return _code(options.follow and bool(failed))
-
-
-def _code(failed: bool) -> int:
-    from hydra_gce.cli import exits
-
-    return exits.JOB_FAILED if failed else exits.DONE
+    return exits.JOB_FAILED if options.follow and failed else exits.DONE
 
 
 class _Shown:
@@ -88,6 +87,31 @@ class _Shown:
         if not self._coloured:
             return whose
         return f"\x1b[{_COLOURS[line.job % len(_COLOURS)]}m{whose}\x1b[0m"
+
+
+class _Patience:
+    """Waits for a network that is away, and for credentials that have run out: said once, until it is over."""
+
+    def __init__(self, logs: Logs, options: argparse.Namespace) -> None:
+        self._logs = logs
+        self._options = options
+        self._said = 0
+        self._at = 0.0
+
+    def __call__(self, error: Exception) -> bool:
+        known = exits.of(error)
+        if known is None or known[0] not in (exits.CREDENTIALS, exits.UNREACHABLE):
+            return False
+        code, line = known
+        now = time.monotonic()
+        if code != self._said or now - self._at > _QUIET_S:
+            _tell(f"{line}. This goes on by itself once that is over")
+        self._said, self._at = code, now
+        if code == exits.CREDENTIALS:
+            # Who has logged in again is somebody else: credentials in use are not read anew.
+            with suppress(Exception):
+                self._logs.bucket = find_sweep(self._options.sweep, self._options).bucket
+        return True
 
 
 def _check_attempt(found: FoundSweep, logs: Logs, options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hydra_gce.cli.common import Verbs, add_json, add_place, find_sweep, print_json, sweep_and_job
+from hydra_gce.cli.common import MINUTES, Verbs, add_json, add_place, find_sweep, print_json, sweep_and_job
 
 if TYPE_CHECKING:
     from hydra_gce.found import FoundSweep
@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     from hydra_gce.outputs import chosen, newest
 
     sweep, num, paths = sweep_and_job(options.words, _USAGE)
-    found = find_sweep(sweep, options)
+    found = find_sweep(sweep, options, MINUTES)
     found.job(num)
     attempt, manifest = newest(found, num)
     wanted = chosen(manifest, paths, f"job {num} of {found.sweep}")
