@@ -144,6 +144,15 @@ def test_files_in_a_real_bash(tmp_path: Path) -> None:
     _in_bash("hydra-gce pull --to my", ["my outputs"], tmp_path)
 
 
+def _with_command(directory: Path) -> dict[str, str]:
+    """An environment in which `hydra-gce` is this one."""
+    command = directory / "bin" / "hydra-gce"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m hydra_gce.cli "$@"\n')
+    command.chmod(0o755)
+    return {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": os.getcwd()}
+
+
 def _in_bash(line: str, words: Sequence[str], directory: Path) -> None:
     """Asks the function for what a person at a prompt would be offered behind this line."""
     asked = line.replace("=", " = ").split()
@@ -155,11 +164,7 @@ def _in_bash(line: str, words: Sequence[str], directory: Path) -> None:
         _hydra_gce
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    command = directory / "bin" / "hydra-gce"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m hydra_gce.cli "$@"\n')
-    command.chmod(0o755)
-    environ = {**os.environ, "PATH": f"{command.parent}:{os.environ['PATH']}", "PYTHONPATH": os.getcwd()}
+    environ = _with_command(directory)
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=directory,
@@ -170,3 +175,14 @@ def _in_bash(line: str, words: Sequence[str], directory: Path) -> None:
         check=True,
     )
     assert done.stdout.splitlines() == list(words), done.stderr
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_in_a_real_fish(record: SweepRecord, tmp_path: Path) -> None:
+    environ = _with_command(tmp_path)
+    for line, words in (("show " + record.sweep[:-1], [record.sweep]), ("show --backend l", ["local"])):
+        script = f"hydra-gce completion fish | source; complete -C 'hydra-gce {line}'"
+        done = subprocess.run(
+            ["fish", "-c", script], env=environ, capture_output=True, text=True, timeout=100, check=True
+        )
+        assert [said.partition("\t")[0] for said in done.stdout.splitlines()] == words, done.stderr
