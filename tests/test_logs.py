@@ -346,7 +346,9 @@ def test_whether_a_launcher_is_alive_is_asked_of_the_system(record: SweepRecord)
     with subprocess.Popen(["true"], stdout=subprocess.PIPE) as ended:
         assert ended.stdout is not None
         ended.stdout.read()  # and its parent has not asked yet how
-        wait_until(lambda: not replace(record, pid=ended.pid, started=now).launcher_alive, "it counts as ended")
+        wait_until(
+            lambda: not replace(record, pid=ended.pid, started=now).launcher_alive, "it counts as ended"
+        )
 
 
 def test_a_process_that_has_got_a_dead_launchers_number_is_none(record: SweepRecord) -> None:

@@ -45,9 +45,18 @@ def print_json(content: Any) -> None:
     print(json.dumps(content, indent=1))
 
 
+def _read_ahead() -> None:
+    """Google's client is imported while a process, or an answer, is waited for."""
+    import threading
+    from importlib import import_module
+
+    threading.Thread(target=import_module, args=("google.cloud.storage",), daemon=True).start()
+
+
 def connect(options: argparse.Namespace) -> Backend:
     from hydra_gce.backend import connect as connect_backend
 
+    _read_ahead()
     return connect_backend(options.backend, options.project)
 
 
@@ -64,6 +73,7 @@ def tell_if_embedded(options: argparse.Namespace, backend: Backend) -> None:
 def connect_to(record: SweepRecord) -> Backend:
     from hydra_gce.backend import connect
 
+    _read_ahead()
     return connect(record.backend, record.project)
 
 

@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     if options.json and not options.yes and sys.stdin.isatty():
         raise ConfigError("hydra-gce down --json asks no question: say --yes, too")
     records = sweep_records()
+    if options.sweep == "last" and records:
+        options.sweep = records[0].sweep
     known = [record for record in records if record.sweep == options.sweep]
     backend = connect_to(known[0]) if known else connect(options)
     _refuse_under_launchers(known or _launched_in(backend, records, options.all), options.force)

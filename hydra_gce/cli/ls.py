@@ -46,18 +46,20 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     from concurrent.futures import ThreadPoolExecutor
 
-    from hydra_gce.compute import leftovers
     from hydra_gce.home import sweep_records
-    from hydra_gce.inventory import inventory, to_json, with_jobs
 
-    backend = connect(options)
     now = time.time()
     with ThreadPoolExecutor(2) as pool:
+        connecting = pool.submit(connect, options)  # a process of its own, or Google's answer
+        from hydra_gce.compute import leftovers
+        from hydra_gce.inventory import inventory, to_json, with_jobs
+
+        backend = connecting.result()
         looking = pool.submit(leftovers.find, backend, None, now)
         storing = pool.submit(_stored, backend, options) if options.all else None
-        ours = sweep_records()
-        from rich.console import Console  # while the answers are on their way
+        from rich.console import Console
 
+        ours = sweep_records()
         found = looking.result()
         stored = storing.result() if storing else []
     here = (backend.kind, backend.project)

@@ -127,7 +127,8 @@ def _table(seen: Seen, width: int | None) -> list[Text]:
     own = told_apart(points)[0] if width is None else in_a_row(points)
     for names, least, gap in _FORMS:
         used = [name for name in names if any(_cell(job, name) for job in jobs)]
-        columns = [Column("#", right=True), Column("overrides", least=least), Column("state")]
+        title = "overrides" if any(own) else ""
+        columns = [Column("#", right=True), Column(title, least=least), Column("state")]
         columns += [Column(name, right=name in ("attempt", "cost")) for name in used]
         rows = [_row(job, overrides, used) for job, overrides in zip(jobs, own, strict=True)]
         fitting = grid(columns, rows, width, gap)
