@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -131,6 +132,30 @@ def test_a_bucket_that_is_away_is_waited_for_and_told_once(
     code, out, err = command("logs", "-f", stored.sweep)
     assert (code, out) == (0, "one\ntwo\n")
     assert err.count("cannot be reached") == 1
+
+
+def test_who_logs_in_again_goes_on(command: Command, stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    from google.auth.exceptions import RefreshError
+
+    from hydra_gce.cli import logs as verb
+
+    stored.prints(0, b"one\n")
+    stored.status(0, JobState.COMPLETED)
+    monkeypatch.setattr(verb, "reader_has_gone", lambda seconds: False)
+    with_expired: set[int] = set()
+    ask = Bucket.list
+
+    def expired(self: Bucket, prefix: str) -> Any:
+        with_expired.add(id(self))
+        if len(with_expired) < 2:  # the first bucket's credentials never come back
+            raise RefreshError("Reauthentication is needed")
+        return ask(self, prefix)
+
+    monkeypatch.setattr(Bucket, "list", expired)
+    code, out, err = command("logs", "-f", stored.sweep)
+    assert (code, out) == (0, "one\n")
+    assert "Run: gcloud auth application-default login. This goes on by itself" in err
+    assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
