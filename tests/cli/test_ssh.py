@@ -62,8 +62,11 @@ def test_a_shell_in_the_vm_at_a_terminal(working: Stored, vm: str) -> None:
     child.expect(r"[#$] ")
     child.sendline("echo in-$(hostname) term-$TERM tty-$(test -t 0 && echo yes)")
     child.expect(f"in-{vm} term-xterm tty-yes")
-    child.sendline("sleep 100")
+    child.expect(r"[#$] ")
+    child.sendline("echo sle''eps; sleep 1000")
+    child.expect("sleeps\r\n")
     child.sendintr()  # ends what runs there, and not the shell
+    child.expect(r"[#$] ")
     child.sendline("exit 7")
     child.expect(pexpect.EOF)
     child.close()

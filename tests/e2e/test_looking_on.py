@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.cli.test_schemas import check
 from tests.e2e.project import Project, Running, eventually, hydra_gce
 
 STEPS = """
@@ -105,3 +106,6 @@ def test_a_command_in_the_vm_and_then_all_come_to_their_end(running: Running) ->
     assert running.end().code == 0
     assert asked("show", sweep)["state"] == "ended"
     assert hydra_gce("show", sweep, "--exit-code").code == 0
+    come_back = asked("attach", sweep)
+    check("attach", come_back)
+    assert [one["return_value"] for one in come_back["jobs"]] == [1, 2]
