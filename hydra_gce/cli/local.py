@@ -9,8 +9,10 @@ from hydra_gce.cli.common import Verbs
 
 
 def add(verbs: Verbs) -> None:
-    verb = verbs.add_parser("local", help="the embedded Compute Engine: start, stop, status, env, chaos")
-    verb.add_argument("action", choices=("start", "stop", "status", "env", "chaos"))
+    verb = verbs.add_parser(
+        "local", help="the embedded Compute Engine: start, stop, status, env, chaos, shell"
+    )
+    verb.add_argument("action", choices=("start", "stop", "status", "env", "chaos", "shell"))
     verb.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     verb.set_defaults(run=run)
 

@@ -58,6 +58,7 @@ def completed(line: str) -> list[str]:
         ("pull --to ", [":files"]),
         ("open --page v", ["vm"]),
         ("local st", ["start", "stop", "status"]),
+        ("local sh", ["shell"]),
         ("completion b", ["bash"]),
         ("nonsense ", []),
         ("show 'cal", ["calm-otter"]),

@@ -73,6 +73,14 @@ def test_a_shell_in_the_vm_at_a_terminal(working: Stored, vm: str) -> None:
     assert child.exitstatus == 7
 
 
+def test_the_embedded_compute_engine_has_the_shell_itself(working: Stored, vm: str) -> None:
+    done = hydra_gce("local", "shell", vm, "--", "hostname")
+    assert (done.returncode, done.stdout) == (0, f"{vm}\n"), done.stderr
+    gone = hydra_gce("local", "shell", "hg-gone-2")
+    assert gone.returncode == 1
+    assert "There is no VM hg-gone-2" in gone.stderr
+
+
 def test_a_job_that_waits_has_no_vm(command: Command, working: Stored) -> None:
     code, _, err = command("ssh", working.sweep, "1")
     assert code == exits.UNKNOWN
