@@ -76,13 +76,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(argv: Sequence[str]) -> argparse.Namespace:
-    """Verbs that hand on a command have it as ``rest``: all that stands behind ``--``, options among it."""
+    """Verbs that hand on a command have it as ``after_dashes``: all that stands behind ``--``, options among it."""
     words = list(argv)
     if "--" in words[1:]:
         at = words.index("--")
         options = parser().parse_args(words[:at])
-        if hasattr(options, "rest"):
-            options.rest = words[at + 1 :]
+        if hasattr(options, "after_dashes"):
+            options.after_dashes = words[at + 1 :]
             return options
     return parser().parse_args(words)
 

@@ -33,12 +33,12 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument("--print", action="store_true", help="only say what would be run")
     add_place(verb)
-    verb.set_defaults(run=run, rest=[])
+    verb.set_defaults(run=run, after_dashes=[])
 
 
 def run(options: argparse.Namespace) -> int:
     sweep, num, words = sweep_and_job(options.words, _USAGE)
-    command = [*words, *options.rest]
+    command = [*words, *options.after_dashes]
     found = find_sweep(sweep, options)
     name, zone, listed = vm_of(found, num)
     address = any(
