@@ -8,7 +8,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+
+    from rich.console import Console
+    from rich.text import Text
 
     from hydra_gce.backend import Backend
     from hydra_gce.found import FoundSweep
@@ -39,6 +42,15 @@ def add_sweep(verb: argparse.ArgumentParser) -> None:
 
 def add_json(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--json", action="store_true", help="for programs (docs/commands.md)")
+
+
+def print_lines(console: Console, lines: Iterable[Text]) -> None:
+    """In a pipe without rich's part in it, which takes longer than all else for a thousand lines."""
+    for line in lines:
+        if console.is_terminal:
+            console.print(line, soft_wrap=True)
+        else:
+            print(line.plain)
 
 
 def print_json(content: Any) -> None:

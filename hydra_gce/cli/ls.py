@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hydra_gce.cli.common import Verbs, add_json, add_place, connect, print_json
+from hydra_gce.cli.common import Verbs, add_json, add_place, connect, print_json, print_lines
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -75,8 +75,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
-    for line in lines(sweeps, now, width):
-        console.print(line, soft_wrap=True)
+    print_lines(console, lines(sweeps, now, width))
     others = {one.sweep for one in found.leftovers} - {one.sweep for one in sweeps}
     if not sweeps:
         print(f"no sweep of this machine has anything in project {backend.project}")

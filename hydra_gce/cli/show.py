@@ -7,7 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from hydra_gce.cli import exits
-from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_json
+from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_json, print_lines
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -64,8 +64,7 @@ def _print(seen: Seen) -> None:
 
     console = Console(highlight=False)
     width = console.width if console.is_terminal else None
-    for line in lines(seen, width):
-        console.print(line, soft_wrap=True)
+    print_lines(console, lines(seen, width))
     for note in seen.notes:
         print(f"hydra-gce: {note}", file=sys.stderr)
 

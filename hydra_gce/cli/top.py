@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
-from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_json
+from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_json, print_lines
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -49,8 +49,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     console = Console(highlight=False)
     if options.once or not console.is_terminal or console.is_dumb_terminal:
-        for line in lines(seen, console.width if console.is_terminal else None):
-            console.print(line, soft_wrap=True)
+        print_lines(console, lines(seen, console.width if console.is_terminal else None))
         return 0
     return _live(console, found, seen)
 
