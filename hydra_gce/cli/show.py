@@ -155,7 +155,7 @@ def _notes(seen: Seen) -> list[Text]:
 def _row(job: JobView, overrides: str, names: list[str]) -> list[Text | None]:
     from rich.text import Text
 
-    from hydra_gce.display.table import STATE_STYLES
+    from hydra_gce.display.cells import STATE_STYLES
 
     state = Text(job.state.value, style=STATE_STYLES[job.state])
     cells = [Text(_cell(job, name)) for name in names]
@@ -163,8 +163,8 @@ def _row(job: JobView, overrides: str, names: list[str]) -> list[Text | None]:
 
 
 def _cell(job: JobView, name: str) -> str:
+    from hydra_gce.display.cells import where
     from hydra_gce.display.figures import clean, money, number, steps
-    from hydra_gce.display.table import where
 
     if name == "attempt":
         return str(job.attempt) if job.attempt else ""
