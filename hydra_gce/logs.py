@@ -6,6 +6,7 @@ A look costs one listing of the statuses and a request for each new part. Parts 
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from hydra_gce.found import in_runs, read_statuses
 from hydra_gce.jobs import JobStatus
 
 PROBED = 32
+_PAUSE_S = 1.0
 _AT_ONCE = 16
 _AHEAD = 48  # parts that are fetched before their lines are taken: 1 MiB each at most
 
@@ -289,7 +291,7 @@ class _JobLog:
                 yield from reader.end()
 
 
-def follow(
+def tail(
     logs: Logs,
     forever: bool = False,
     pause: Callable[[], bool] = lambda: True,
@@ -317,4 +319,23 @@ def follow(
 def text_of(bucket: Bucket, sweep: str, job: int) -> str:
     """All that the newest attempt at a job has printed."""
     with Logs(bucket, sweep, [job]) as logs:
-        return "".join(f"{line.text}\n" for line in follow(logs))
+        return "".join(f"{line.text}\n" for line in tail(logs))
+
+
+def follow(
+    bucket: Bucket,
+    sweep: str,
+    job: int | None,
+    attempt: int | None,
+    forever: bool,
+    pause: Callable[[float], None] = time.sleep,
+) -> Iterator[str]:
+    """The lines of one job, or of all, each then with its job's number before it; ``forever``: until all have ended."""
+
+    def wait() -> bool:
+        pause(_PAUSE_S)
+        return True
+
+    with Logs(bucket, sweep, None if job is None else [job], attempt) as logs:
+        for line in tail(logs, forever, wait):
+            yield f"{line.job} | {line.text}" if logs.several else line.text

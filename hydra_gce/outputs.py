@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 def newest_attempt(found: FoundSweep, num: int) -> int:
-    """The newest attempt that has taken the job; 0 if none has."""
+    """The newest attempt that has taken the job, by its status where somebody deleted the claim; 0 if none has."""
     claim = claims.read(found.bucket, found.names, num)
-    return claim.attempt if claim else 0
+    return claim.attempt if claim else found.job(num).attempt
 
 
 def newest(found: FoundSweep, num: int) -> tuple[int, Manifest]:

@@ -16,7 +16,7 @@ from hydra_gce.errors import SealBroken, UnknownName
 from hydra_gce.found import FoundSweep
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobSpec, JobState, JobStatus, Placement, seal_spec
-from hydra_gce.logs import PROBED, Logs, follow
+from hydra_gce.logs import PROBED, Logs, tail
 from hydra_gce.mirror import Mirror
 from hydra_gce.recollect import recollect
 from tests.patience import wait_until
@@ -47,7 +47,7 @@ class Printing:
 
     def lines(self, *jobs: int, attempt: int | None = None) -> list[str]:
         with self.logs(*jobs, attempt=attempt) as logs:
-            return [f"{line.job} {line.text}" for line in follow(logs)]
+            return [f"{line.job} {line.text}" for line in tail(logs)]
 
     def followed(self, *steps: Callable[[], None], **chosen: Any) -> list[str]:
         """What is seen by somebody who follows while ``steps`` happen, one between two looks."""
@@ -62,7 +62,7 @@ class Printing:
             return logs.all_ended and not left
 
         with self.logs(**chosen) as logs:
-            return [f"{line.job}.{line.attempt} {line.text}" for line in follow(logs, True, go_on, over)]
+            return [f"{line.job}.{line.attempt} {line.text}" for line in tail(logs, True, go_on, over)]
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_part_that_somebody_deleted_is_told_and_the_others_are_shown(jobs: Pri
     jobs.bucket.delete(NAMES.log(0, 1, 1))
     said: list[str] = []
     with jobs.logs(tell=said.append) as logs:
-        assert [line.text for line in follow(logs)] == ["one", "three"]
+        assert [line.text for line in tail(logs)] == ["one", "three"]
     assert len(said) == 1
     assert "part 1 of the log of job 0, attempt 1, is gone" in said[0]
 
@@ -203,7 +203,7 @@ def test_what_was_printed_before_a_moment_is_left_out_and_no_line_is_cut(jobs: P
     jobs.prints(0, b"ended now\nnow\n")
     jobs.status(0, JobState.COMPLETED)
     with jobs.logs(since=middle.updated + 0.001) as logs:
-        assert [line.text for line in follow(logs)] == ["begun long ago, ended now", "now"]
+        assert [line.text for line in tail(logs)] == ["begun long ago, ended now", "now"]
 
 
 def test_earlier_attempts_of_that_time_are_shown_first(jobs: Printing) -> None:
@@ -211,7 +211,7 @@ def test_earlier_attempts_of_that_time_are_shown_first(jobs: Printing) -> None:
     jobs.prints(0, b"second\n", attempt=2)
     jobs.status(0, JobState.COMPLETED, attempt=2)
     with jobs.logs(since=1.0) as logs:
-        assert [(line.attempt, line.text) for line in follow(logs)] == [(1, "first"), (2, "second")]
+        assert [(line.attempt, line.text) for line in tail(logs)] == [(1, "first"), (2, "second")]
 
 
 def test_a_look_costs_as_many_requests_however_long_the_logs_are(

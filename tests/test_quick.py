@@ -13,7 +13,7 @@ from google.cloud import compute_v1
 from hydra_gce.compute import HereCompute, quick
 from hydra_gce.compute.instance import instance_in, instance_of
 from hydra_gce.compute.leftovers import _FIELDS
-from hydra_gce.errors import CredentialsError, Unreachable
+from hydra_gce.errors import CredentialsError, CredentialsExpired, Unreachable
 from hydra_gce.request import SWEEP_LABEL
 from tests.local.embedded import PROJECT, ZONE
 from tests.lossy_proxy import serving
@@ -99,7 +99,7 @@ def test_zones_that_do_not_answer_are_named(cloud: QuickCloud, proxy: AnsweringP
 
 
 @pytest.mark.parametrize(
-    ("status", "kind"), [(403, CredentialsError), (401, CredentialsError), (503, Unreachable)]
+    ("status", "kind"), [(403, CredentialsError), (401, CredentialsExpired), (503, Unreachable)]
 )
 def test_refusals_are_ours(
     cloud: QuickCloud, status: int, kind: type[Exception], monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from hydra_gce.errors import CredentialsError, HydraGCEError, JobFailed, UnknownName, Unreachable
+from hydra_gce.errors import (
+    CredentialsError,
+    CredentialsExpired,
+    HydraGCEError,
+    JobFailed,
+    UnknownName,
+    Unreachable,
+)
 
 DONE = 0
 ERROR = 1
@@ -31,6 +38,7 @@ MEANINGS = {
 _OF = (
     (UnknownName, UNKNOWN),
     (CredentialsError, CREDENTIALS),
+    (CredentialsExpired, CREDENTIALS),
     (Unreachable, UNREACHABLE),
     (JobFailed, JOB_FAILED),
 )

@@ -51,7 +51,7 @@ def seconds(text: str) -> float:
 
 
 def run(options: argparse.Namespace) -> int:
-    from hydra_gce.logs import Logs, follow
+    from hydra_gce.logs import Logs, tail
 
     found = find_sweep(options.sweep, options)
     since = None if options.since is None else time.time() - options.since
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     with Logs(found.bucket, found.sweep, *wanted, tell=_tell) as logs:
         show = _Shown(logs, options)
         over, lasts = _over(found, not options.job), _Patience(logs, options)
-        for line in follow(logs, options.follow, _pause, over, lasts):
+        for line in tail(logs, options.follow, _pause, over, lasts):
             show(line)
         _check_attempt(found, logs, options)
         failed = [one.num for one in logs.followed.values() if one.state.value == "FAILED"]

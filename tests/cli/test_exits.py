@@ -21,6 +21,7 @@ from tests.cli.conftest import Command
         (errors.UnknownName("x"), exits.UNKNOWN),
         (errors.JobFailed("x"), exits.JOB_FAILED),
         (errors.CredentialsError("x"), exits.CREDENTIALS),
+        (errors.CredentialsExpired("x"), exits.CREDENTIALS),
         (errors.Unreachable("x"), exits.UNREACHABLE),
         (RefreshError("Reauthentication is needed"), exits.CREDENTIALS),
         (DefaultCredentialsError("none"), exits.CREDENTIALS),

@@ -15,10 +15,10 @@ from tests.cli.stored import Stored
 @pytest.fixture
 def running(stored: Stored, tmp_path: Path) -> Stored:
     """Job 0 has sent some files; job 1 none."""
+    stored.outputs(0, tmp_path / "vm", metrics__a_csv="1,2", metrics__b_csv="3", model="weights")
     for num in (0, 1):
         stored.status(num)
         stored.spec(num, tmp_path / "multirun")
-    stored.outputs(0, tmp_path / "vm", metrics__a_csv="1,2", metrics__b_csv="3", model="weights")
     return stored
 
 
@@ -81,6 +81,13 @@ def test_newer_versions_replace_older_ones(command: Command, running: Stored, tm
     running.outputs(0, tmp_path / "vm")
     command("pull", running.sweep, "0", "model")
     assert (tmp_path / "multirun/0/model").read_text() == "better weights"
+
+
+def test_a_claim_that_somebody_deleted_is_no_reason_to_find_nothing(
+    command: Command, running: Stored
+) -> None:
+    running.bucket.delete(running.names.claim(0))
+    assert "model" in command("pull", running.sweep, "0", "--list")[1]
 
 
 def test_without_a_job_it_says_how_it_is_called(command: Command, running: Stored) -> None:
