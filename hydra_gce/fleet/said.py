@@ -38,6 +38,11 @@ def decision(candidate: Candidate, refusal: Refusal, following: Candidate | None
     return f"{fact(candidate, refusal)}; {_next(candidate, following)}"
 
 
+def and_so_on(candidate: Candidate, refusal: Refusal) -> str:
+    """ "us-east1-b has no A100 left; other zones that say the same are not told one by one" """
+    return f"{fact(candidate, refusal)}; other zones that say the same are not told one by one"
+
+
 def fact(candidate: Candidate, refusal: Refusal) -> str:
     """ "us-central1-a has no A100 left", "us-central1: quota CPUS is used up (limit 8)" """
     place, why = _place(candidate, refusal), _why(candidate, refusal)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +17,7 @@ from hydra_gce.refusals import Reach, Refusal
 from hydra_gce.request import Order
 
 _TRIES_IN_PLACE = 4
+_TOLD_ALIKE = 4
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 30.0
 
 
@@ -56,7 +58,9 @@ class Closed(Exception):
 
 @dataclass(frozen=True)
 class Search:
-    """How VMs are looked for; many threads may look at once. ``tell`` takes each decision as one line."""
+    """How VMs are looked for; many threads may look at once. ``tell`` takes each decision as one line; of many zones
+    that refuse alike the first few.
+    """
 
     compute: Compute
     order: Order
@@ -65,6 +69,7 @@ class Search:
     tell: Callable[[str], None]
     pause: Callable[[float], None]
     rng: random.Random
+    _alike: Counter[str] = field(default_factory=Counter)
 
     def place(
         self,
@@ -90,6 +95,7 @@ class Search:
                 refusal = known or self._try(num, attempt, round_, candidate)
                 if refusal is None:
                     self.market.gave(candidate)
+                    self._alike.clear()
                     return Placed(num, attempt, self.order.instance_name(num, attempt), candidate)
                 refused.append((candidate, refusal))
                 news = known is None and self.market.refused(candidate, refusal)
@@ -109,8 +115,13 @@ class Search:
             raise ConfigError(said.wrong_request(refusal))
         if news:
             open_ = (one for one in places if not any(covers(at, known, one) for at, known in refused))
-            following = (one for one in open_ if self.market.refusal(one) is None)
-            self.tell(said.decision(candidate, refusal, next(following, None)))
+            following = next((one for one in open_ if self.market.refusal(one) is None), None)
+            alike = refusal.short if refusal.reach is Reach.ZONE and following is not None else ""
+            self._alike[alike] += bool(alike)
+            if self._alike[alike] < _TOLD_ALIKE:
+                self.tell(said.decision(candidate, refusal, following))
+            elif self._alike[alike] == _TOLD_ALIKE:
+                self.tell(said.and_so_on(candidate, refusal))
 
     def _sorted_out(
         self, candidates: Sequence[Candidate]

@@ -275,3 +275,14 @@ def test_a_fleet_that_is_closed_ends_its_searches(lab: Lab, compute: StubbedComp
     wait_until(lambda: not closing.is_alive(), "both have ended")
     assert all(isinstance(answer, NotPlaced) for answer in lab.fleet.answers())
     assert compute.instances == {}
+
+
+def test_many_zones_that_refuse_alike_are_not_told_one_by_one(opened: Opened) -> None:
+    lab = opened(candidates=resolve(VMRequest(machine_type="e2-standard-2", zones=["us-*"])))
+    lab.compute.decide = lambda insert: STOCKOUT
+    assert isinstance(lab.ask(0)[0], NotPlaced)
+    assert len({one.zone for one in lab.candidates}) > 8
+    assert [line.partition("; ")[2].partition(" ")[0] for line in lab.news] == ["trying"] * 3 + [
+        "other",
+        "no",
+    ]
