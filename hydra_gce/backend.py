@@ -22,17 +22,21 @@ from hydra_gce.errors import ConfigError, CredentialsError, CredentialsExpired, 
 if TYPE_CHECKING:
     from google.cloud import compute_v1, storage
 
+    from hydra_gce.rest import Rest
+
 LOCAL_PROJECT = "hydra-gce-local"
 COMPUTE = "https://compute.googleapis.com"
 _CONNECTIONS = 80
 BILLING = "https://cloudbilling.googleapis.com"
+APIS = "https://{api}.googleapis.com"
 
 
 @dataclass(frozen=True)
 class Backend:
     """``kind`` is "cloud" or "local" and meant for the person's eyes. ``image`` is the image taken if none is named.
 
-    ``billing_endpoint`` is where public prices are asked for; None where there are none.
+    ``billing_endpoint`` is where public prices are asked for; None where there are none. ``apis`` is where Google's
+    smaller APIs are (`rest`), ``bucket_endpoint`` where buckets' settings are; None: where the objects are.
     """
 
     kind: str
@@ -42,6 +46,18 @@ class Backend:
     credentials: Any
     image: str | None
     billing_endpoint: str | None = None
+    apis: str = APIS
+    bucket_endpoint: str | None = None
+
+    @cached_property
+    def buckets(self) -> storage.Client:
+        """For buckets as resources: their place, their settings, who may use them. `storage` is for what is in them."""
+        from google.cloud import storage
+
+        if self.bucket_endpoint is None:
+            return self.storage
+        options = {"api_endpoint": self.bucket_endpoint}
+        return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
 
     @cached_property
     def storage(self) -> storage.Client:
@@ -49,6 +65,15 @@ class Backend:
 
         options = {"api_endpoint": self.storage_endpoint} if self.storage_endpoint else None
         return storage.Client(project=self.project, credentials=self.credentials, client_options=options)
+
+    def rest(self, api: str, *, counted: bool = True) -> Rest:
+        """One of Google's smaller APIs by its name: "iam", "serviceusage", "cloudresourcemanager", ...
+
+        :param counted: a person's requests are counted on the project's quotas; without it on those of his login.
+        """
+        from hydra_gce.rest import Rest
+
+        return Rest(self.apis.format(api=api), self.credentials, self.project if counted else None)
 
     def _compute(self, client: str) -> Any:
         from google.cloud import compute_v1
@@ -113,6 +138,26 @@ class Backend:
     @cached_property
     def accelerator_types(self) -> compute_v1.AcceleratorTypesClient:
         return self._compute("AcceleratorTypesClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def firewalls(self) -> compute_v1.FirewallsClient:
+        return self._compute("FirewallsClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def networks(self) -> compute_v1.NetworksClient:
+        return self._compute("NetworksClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def subnetworks(self) -> compute_v1.SubnetworksClient:
+        return self._compute("SubnetworksClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def routers(self) -> compute_v1.RoutersClient:
+        return self._compute("RoutersClient")  # type: ignore[no-any-return]
+
+    @cached_property
+    def region_operations(self) -> compute_v1.RegionOperationsClient:
+        return self._compute("RegionOperationsClient")  # type: ignore[no-any-return]
 
     @property
     def default_bucket(self) -> str:
@@ -231,6 +276,8 @@ def _local(environ: Mapping[str, str]) -> Backend:
         storage_endpoint=service["storage"],
         credentials=AnonymousCredentials(),
         image=service["image"],
+        apis=f"{service['compute']}/{{api}}",
+        bucket_endpoint=service["compute"],
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _LONGEST_PAUSE_S = 20.0
 _CONNECT_S, _SILENT_S = 10.0, 60.0
 _DOWNLOADS = 3
 _BLOCK = 1 << 20
+_NEW_FOR_S = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -235,6 +237,22 @@ class Bucket:
         """The object as a listing would show it; None where it does not exist."""
         blob = self._bucket.get_blob(ROOT + name, **self._patience())
         return _entry(blob) if blob else None
+
+    def holds(self, name: str) -> bool:
+        """Whether there is such an object. One that is not new any more is new again after that.
+
+        What many sweeps share is written once, and a bucket's lifecycle deletes by age: it must not do so to what a
+        sweep is about to read.
+        """
+        found = self.find(name)
+        if found is None:
+            return False
+        if time.time() - found.updated > _NEW_FOR_S:
+            try:
+                self.copy(found, f"gs://{self.name}/{ROOT}{name}")
+            except ObjectMissing:  # written over, and new by that, or deleted a moment ago
+                return self.find(name) is not None
+        return True
 
     def upload(self, name: str, path: Path, metadata: dict[str, str] | None = None) -> int:
         """Writes a whole object from a file and returns its generation."""

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hydra_gce import background, claims, wishes
-from hydra_gce.attach import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.owner import owner_here
+from hydra_gce.rejoin import known
 from hydra_gce.retry import check_jobs
 
 _PATIENCE_S = 300.0

@@ -90,12 +90,12 @@ def _point(config: DictConfig, num: int, overrides: list[str]) -> Point:
     with read_write(config.hydra.sweep):
         config.hydra.sweep.dir = sweep_dir
         config.hydra.sweep.subdir = subdir
-    _without_types(config)
+    without_types(config)
     directory = Path(sweep_dir).absolute()
     return Point(num, list(filter_overrides(overrides)), config, directory, directory / subdir)
 
 
-def _without_types(config: DictConfig) -> None:
+def without_types(config: DictConfig) -> None:
     """Launcher and sweeper are of plugins' own classes, which the VM need not have: their values stay."""
     with read_write(config.hydra), open_dict(config.hydra):
         for plugin in ("launcher", "sweeper"):

@@ -27,7 +27,7 @@ class Follower:
     """Of one sweep, batch after batch; what is told, spent and estimated belongs to all of them.
 
     ``in_background``: a process that a launch has left behind, and that makes way for whoever looks. ``stream`` is
-    where the person sees it.
+    where the person sees it, ``echo`` where the words of a single job go; None: they are not shown.
     """
 
     settings: Settings
@@ -35,6 +35,7 @@ class Follower:
     ledger: Ledger = field(default_factory=Ledger)
     in_background: bool = False
     stream: IO[str] = field(default_factory=lambda: sys.stdout)
+    echo: IO[str] | None = None
     news: list[tuple[float, str]] = field(default_factory=list)
     estimate: str = ""
     unreachable: bool = False

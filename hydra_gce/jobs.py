@@ -9,13 +9,15 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from hydra_gce.errors import SealBroken
 from hydra_gce.secrecy import decrypt, encrypt
+
+T = TypeVar("T")
 
 _MAGIC = b"hydra-gce/1\n"
 _LEAST_HEARTBEAT_S = 3.0
@@ -142,6 +144,7 @@ class JobStatus:
     """A job's line as its agent last wrote it; it lies in ``status/<num>``'s metadata: one listing shows all.
 
     ``message`` is what goes on in a few words; ``warning`` a sentence for the person, which is said once.
+    ``first_step`` to ``history`` are as ``tracking.progress.Progress`` has them, of this attempt.
     """
 
     num: int
@@ -159,6 +162,13 @@ class JobStatus:
     artifact_syncs: int = 0
     message: str = ""
     warning: str = ""
+    first_step: int | None = None
+    total_steps: int | None = None
+    steps_per_s: float | None = None
+    speed: float | None = None
+    speed_unit: str = ""
+    best: float | None = None
+    history: tuple[float, ...] = ()
 
     def to_metadata(self) -> dict[str, str]:
         return {name: _to_text(value) for name, value in asdict(self).items()}
@@ -181,12 +191,26 @@ class JobStatus:
             artifact_syncs=int(metadata["artifact_syncs"]),
             message=metadata["message"],
             warning=metadata.get("warning", ""),
+            # An agent of an older version does not say the following.
+            first_step=_optional(int, metadata, "first_step"),
+            total_steps=_optional(int, metadata, "total_steps"),
+            steps_per_s=_optional(float, metadata, "steps_per_s"),
+            speed=_optional(float, metadata, "speed"),
+            speed_unit=metadata.get("speed_unit", ""),
+            best=_optional(float, metadata, "best"),
+            history=tuple(float(value) for value in metadata.get("history", "").split()),
         )
+
+
+def _optional(kind: Callable[[str], T], metadata: Mapping[str, str], name: str) -> T | None:
+    return kind(text) if (text := metadata.get(name, "")) else None
 
 
 def _to_text(value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
     return str(value.value) if isinstance(value, Enum) else str(value)
 
 

@@ -39,6 +39,7 @@ class Plan:
     image: str | None
     code: str
     tracking_uri: str | None = None
+    sought: str = ""
     marks: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -60,6 +61,7 @@ def write(bucket: Bucket, identity: Identity, plan: Plan) -> None:
         "image": plan.image,
         "code": plan.code,
         "tracking_uri": plan.tracking_uri,
+        "sought": plan.sought,
         "marks": {num: dict(marks) for num, marks in plan.marks.items()},
     }
     configs = zlib.compress(pickle.dumps([point.packed for point in plan.points]))
@@ -129,6 +131,7 @@ def _restored(header: dict[str, Any], configs: Sequence[bytes]) -> Plan:
         image=header["image"],
         code=header["code"],
         tracking_uri=header["tracking_uri"],
+        sought=header["sought"],
         marks={int(num): marks for num, marks in header["marks"].items()},
     )
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from hydra_gce import claims, wishes
-from hydra_gce.attach import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.cargo.pack import Sent
@@ -24,6 +23,7 @@ from hydra_gce.identity import Identity, left_in, taken_up
 from hydra_gce.jobs import JobState, JobStatus
 from hydra_gce.plan import Plan
 from hydra_gce.plan import read as read_plans
+from hydra_gce.rejoin import known
 from hydra_gce.reopen import reopen
 from hydra_gce.retry import ended_as
 
@@ -86,6 +86,13 @@ def earlier(wanted: str | None, sweep_dir: Path, backend: Backend, bucket: Bucke
     # Where somebody has deleted a plan, the jobs that it told of must not be taken for others.
     statuses = (JobStatus.from_metadata(one.metadata) for one in bucket.list(identity.names.statuses))
     return Earlier(identity, plans, frozenset(one.num for one in statuses if one.attempt))
+
+
+def is_completed(one: Earlier, bucket: Bucket) -> bool:
+    """Whether there is nothing left to run."""
+    names, key = one.identity.names, one.identity.key
+    nums = {point.num for plan in one.plans for point in plan.points}
+    return all(ended_as(bucket, names, key, num) is JobState.COMPLETED for num in nums)
 
 
 def named(sweep: str, backend: Backend, bucket: Bucket) -> Identity:

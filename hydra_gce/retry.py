@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from hydra_gce import claims
-from hydra_gce.attach import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import BucketError, ConfigError
 from hydra_gce.identity import note_end
 from hydra_gce.jobs import JobState, unseal_result
+from hydra_gce.rejoin import known
 from hydra_gce.reopen import reopen
 
 _AT_ONCE = 8

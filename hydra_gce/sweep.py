@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import os
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn
 
-from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
-from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
-
-from hydra_gce import compose, resume, specs, validation
+from hydra_gce import background, compose, resume, specs, validation
 from hydra_gce.backend import Backend, connect
 from hydra_gce.batch import Batch
 from hydra_gce.bucket import Bucket, SweepNames
@@ -23,18 +20,16 @@ from hydra_gce.cargo import pack as cargo
 from hydra_gce.cargo.pack import Cargo, Sent
 from hydra_gce.compose import Point, Program
 from hydra_gce.compute.process import ComputeProcess
-from hydra_gce.errors import CollectError
 from hydra_gce.follow import Follower
 from hydra_gce.home import only_launch_in
 from hydra_gce.identity import Identity, note_end, register
-from hydra_gce.interrupt import INTERRUPTED, Detached
 from hydra_gce.machines import Candidate, resolve
 from hydra_gce.money.budget import Budget
 from hydra_gce.money.keeper import restored
 from hydra_gce.plan import Plan
 from hydra_gce.plan import write as write_plan
 from hydra_gce.request import order, vm_request
-from hydra_gce.resume import Decision, Matching
+from hydra_gce.resume import Decision, Earlier, Matching
 from hydra_gce.settings import Settings
 from hydra_gce.tracked import tracked_sweep
 from hydra_gce.tracking import mode
@@ -42,8 +37,26 @@ from hydra_gce.tracking.mode import Mode, Way
 from hydra_gce.watch import Watch
 
 NO_PROJECT = """\
-hydra-gce  No Google Cloud project found: this sweep runs on the embedded Compute Engine
-           (this machine plays the cloud; nothing is charged). With a project: hydra.launcher.project=<id>"""
+hydra-gce  No Google Cloud project found: this sweep runs on the embedded
+           Compute Engine (this machine plays the cloud; nothing is charged).
+           With a project of your own: hydra.launcher.project=<id>"""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is to run, and where its outputs go. Composed and packed when the launch comes to it: while others wait.
+
+    ``sought`` says which return values are the best ("highest", "lowest"), empty where nobody has said so.
+    """
+
+    sweep_dir: Path
+    compose: Callable[[], list[Point]]
+    pack: Callable[[], Program]
+    sought: str = ""
+
+
+class Shown(Exception):
+    """``dry_run``: the plan was printed, and nothing begun."""
 
 
 @dataclass(frozen=True)
@@ -55,40 +68,61 @@ class _Load:
     packed: Cargo
     sent: Sent
     way: Way
+    sought: str
 
 
 @dataclass
 class Sweep:
-    """All batches that one sweeper launches: one name, one parent run in MLflow."""
+    """All batches that one launcher sends: one name, one parent run in MLflow.
+
+    ``stream`` is where the person sees it. ``single``: one job, asked for as a plain run: what it prints goes to
+    stdout, and where such a one has completed in the directory, it is run again.
+    """
 
     settings: Settings
-    config: DictConfig
-    hydra_context: HydraContext
-    task_function: TaskFunction
+    stream: IO[str] = field(default_factory=lambda: sys.stdout)
+    single: bool = False
     _identity: Identity | None = None
 
     def __post_init__(self) -> None:
         self._matching = Matching({})
-        self._follower = Follower(self.settings, os.environ)
+        echo = sys.stdout if self.single else None
+        self._follower = Follower(self.settings, os.environ, stream=self.stream, echo=echo)
         self._tell = self._follower.tell
 
-    def launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
-        """Runs one batch, a VM for each point, and returns what Hydra expects, in the points' order."""
-        setup_globals()
-        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+    def launch(self, work: Work) -> Watch:
+        """Runs one batch, a VM for each point, and follows it to its end.
+
+        :raises Shown: see there.
+        :raises interrupt.Detached: it goes on without us.
+        """
+        with self._begun(work) as batch:
+            return self._follower.follow(batch)
+
+    def leave(self, work: Work) -> Batch:
+        """Sends one batch, and leaves the rest to a process in the background."""
+        with self._begun(work) as batch:
+            background.start(batch.backend, batch.bucket.name, batch.identity.names.sweep)
+            for _, line in self._follower.news:
+                print(f"hydra-gce  {line}", file=self.stream, flush=True)
+            return batch
+
+    @contextmanager
+    def _begun(self, work: Work) -> Iterator[Batch]:
+        """Everything up to the first VM."""
         validation.check(self.settings, os.environ)
         candidates = resolve(vm_request(self.settings.vm))
         if budget := Budget.of(self.settings):
             budget.check(candidates)
-        sweep_dir = Path(str(self.config.hydra.sweep.dir)).absolute()
+        sweep_dir = work.sweep_dir
         with only_launch_in(sweep_dir), ComputeProcess() as beside, ThreadPoolExecutor(1) as aside:
             connecting = aside.submit(connect, self.settings.backend, self.settings.project)
-            points = compose.compose(self.config, self.hydra_context.config_loader, job_overrides, first)
-            program = compose.pack(self.task_function, self.hydra_context)
+            points = work.compose()
+            program = work.pack()
             packed = cargo.pack(self.settings, compose.script(), Path.cwd(), sweep_dir, self._tell)
             backend = connecting.result()
             if self.settings.backend == "auto" and backend.kind == "local":
-                print(NO_PROJECT, flush=True)
+                print(NO_PROJECT, file=self.stream, flush=True)
             if self.settings.dry_run:
                 self._show(backend, candidates, points, packed)
             bucket = backend.bucket(self.settings.bucket)
@@ -104,15 +138,10 @@ class Sweep:
             )
             if way.why and self._identity is None:
                 self._tell(way.why)
-            load = _Load(points, program, packed, sent, way)
+            load = _Load(points, program, packed, sent, way, work.sought)
             identity, plan = self._begin(backend, bucket, sweep_dir, candidates, load, keyed.result())
             self._identity = identity
-            batch = Batch(backend, compute, bucket, identity, plan, candidates, reading.result())
-            try:
-                watch = self._follower.follow(batch)
-            except Detached as detached:
-                raise SystemExit(INTERRUPTED if detached.wish else 0) from None
-        return _returns(watch, len(job_overrides), self.settings.failed_value)
+            yield Batch(backend, compute, bucket, identity, plan, candidates, reading.result())
 
     def _begin(
         self,
@@ -127,7 +156,7 @@ class Sweep:
         identity, others = self._identity, []
         if identity is not None:
             note_end(identity, None)
-        elif (earlier := resume.earlier(self.settings.resume, sweep_dir, backend, bucket)) is not None:
+        elif (earlier := self._earlier(sweep_dir, backend, bucket)) is not None:
             identity = earlier.identity
             self._follower.ledger = restored(bucket, identity.names.ledger, candidates)
             self._matching = Matching(earlier.marks, earlier.used)
@@ -147,6 +176,13 @@ class Sweep:
                 f"{resume.jobs_said([point.num for point in left], 'is', 'are')} followed too: of an earlier launch"
             )
         return identity, replace(plan, points=[*plan.points, *left])
+
+    def _earlier(self, sweep_dir: Path, backend: Backend, bucket: Bucket) -> Earlier | None:
+        """What is gone on with."""
+        found = resume.earlier(self.settings.resume, sweep_dir, backend, bucket)
+        if found and self.single and self.settings.resume is None and resume.is_completed(found, bucket):
+            return None
+        return found
 
     def _send(
         self,
@@ -187,6 +223,7 @@ class Sweep:
             image=backend.image,
             code=f"code {packed.code.files} files, {packed.code.bytes / 1000:,.0f} kB",
             tracking_uri=mode.server_named(os.environ),
+            sought=load.sought,
             marks={one.job.point.num: one.marks for one in decisions},
         )
         write_plan(bucket, identity, plan)
@@ -203,23 +240,5 @@ class Sweep:
         sent = cargo.planned(packed)
         vms = order(self.settings, backend.project, backend.image, bucket, nobody, sent)
         for line in dry_run.lines(vms, candidates, points, self.settings, backend.compute_endpoint):
-            print(line)
-        raise SystemExit(0)
-
-
-def _returns(watch: Watch, points: int, failed_value: str) -> list[JobReturn]:
-    """Of the launch's own points, which come first.
-
-    :raises CollectError: outputs could not be written here; they are in the bucket.
-    """
-    tracks = list(watch.tracks.values())[:points]
-    collected = [track.collected for track in tracks if track.collected is not None]
-    uncollected = [str(one.uncollected) for one in collected if one.uncollected is not None]
-    if uncollected:
-        raise CollectError("\n".join(uncollected))
-    returns = [one.job_return for one in collected]
-    if failed_value == "nan":
-        for one in returns:
-            if one.status is not JobStatus.COMPLETED:
-                one.status, one.return_value = JobStatus.COMPLETED, math.nan
-    return returns
+            print(line, file=self.stream)
+        raise Shown

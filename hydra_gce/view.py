@@ -11,12 +11,25 @@ from hydra_gce.jobs import JobState
 
 
 @dataclass(frozen=True)
+class AttemptView:
+    """What a job had of one VM: the how-manyth it was, for how long, US dollars."""
+
+    attempt: int
+    instance: str
+    zone: str
+    seconds: float
+    cost: Decimal
+
+
+@dataclass(frozen=True)
 class JobView:
     """One job. ``cost`` is that of all its attempts so far, US dollars; ``vm_seconds`` the same in time.
 
     ``note`` says in a few words what is going on ("environment", "waiting for a place", the cause of a failure).
-    ``history`` holds the newest values of the metric, oldest first, for a sparkline.
-    ``previous_zone`` is where the attempt before this one ran, if elsewhere.
+    ``history`` holds values of the metric over the whole job, evenly thinned, oldest first, for a sparkline; ``best``
+    is the best of all so far (``objective.sense_of`` its name tells which; the highest where that is not known).
+    ``previous_zone`` is where the attempt before this one ran, if elsewhere. ``speed`` is the program's own figure, in
+    ``speed_unit`` ("images/s"). ``by_attempt`` is what each of its VMs came to.
     """
 
     num: int
@@ -37,6 +50,11 @@ class JobView:
     note: str = ""
     mlflow_run: str = ""
     previous_zone: str = ""
+    steps_per_s: float | None = None
+    speed: float | None = None
+    speed_unit: str = ""
+    best: float | None = None
+    by_attempt: list[AttemptView] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -47,8 +65,9 @@ class SweepView:
     return values where that is known. ``vms_left`` is set at the end, in words: "no VM is left". ``over``: each job has
     its result, and nothing more is to come. ``notes`` are those of the news that are said again when all is over.
     ``mlflow`` is where to see the runs: an address, or the command that opens it. ``mlflow_share`` of the records that
-    have piled up is there, None where few have. ``outlook`` is what the
-    sweep will come to, once finished jobs tell ("about $0.13 in all").
+    have piled up is there, None where few have. ``outlook`` is what the sweep will come to, once finished jobs tell
+    ("about $0.13 in all"). ``sought`` says which return values are the best ("highest", "lowest"), empty where neither
+    the sweeper nor a name tells.
     """
 
     sweep: str
@@ -69,6 +88,7 @@ class SweepView:
     over: bool = False
     notes: list[str] = field(default_factory=list)
     outlook: str = ""
+    sought: str = ""
 
     @property
     def cost(self) -> Decimal:
@@ -92,6 +112,8 @@ def _job(content: dict[str, Any]) -> JobView:
     known = _known(JobView, content)
     known["state"] = JobState(known["state"])
     known["cost"] = Decimal(known.get("cost", "0"))
+    attempts = [_known(AttemptView, one) for one in known.get("by_attempt", [])]
+    known["by_attempt"] = [AttemptView(**{**one, "cost": Decimal(one["cost"])}) for one in attempts]
     return JobView(**known)
 
 

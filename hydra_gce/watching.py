@@ -6,11 +6,13 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hydra_gce import background, wishes
 from hydra_gce.batch import Batch
 from hydra_gce.display import Display
+from hydra_gce.echo import Echo
 from hydra_gce.errors import Unreachable
 from hydra_gce.fleet import Fleet, said
 from hydra_gce.identity import note_end, note_watcher
@@ -58,7 +60,13 @@ class Watching:
         self._publisher = Publisher(bucket, names.view)
         relay = relay_to_mlflow(batch, follower.environ)
         self._playback = Playback(relay, self._watch, settings.tracking.capture)
-        self._display = Display.for_terminal(follower.stream)
+        self._echo = Echo(bucket, names.sweep, batch.plan.points[0].num, follower.echo)
+        self._display = Display.for_terminal(
+            follower.stream,
+            log_dir=_made(batch.plan.sweep_dir),
+            # A table that is drawn over itself would be drawn over the job's words.
+            lines=follower.echo is not None,
+        )
         self._interrupts = Interrupts(
             "detach" if follower.in_background else settings.on_interrupt, self._display
         )
@@ -70,7 +78,7 @@ class Watching:
 
     def to_the_end(self) -> Watch:
         try:
-            with self._interrupts:
+            with self._interrupts, self._echo:
                 self._take()
                 while not self._watch.done:
                     self._tick()
@@ -304,7 +312,17 @@ class Watching:
             notes=watch.notes,
             vms_left=left,
             outlook=str(outlook or ""),
+            sought=batch.plan.sought,
         )
+
+
+def _made(directory: Path) -> Path | None:
+    """None where it cannot be here: on another machine than the one that launched, for one."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return directory
 
 
 def _pause(elapsed: float) -> float:

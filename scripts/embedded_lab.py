@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hydra_gce.owner import owner_label
-from scripts.record_sweep import Terminal, output_of, start
+from scripts.terminal import Terminal
 
 COLUMNS, ROWS = 100, 120
 SHOWN_AS = "/home/ada/lab"
@@ -66,17 +66,21 @@ class Lab:
 
     def in_terminal(self, command: str) -> str:
         """What a terminal of 100 columns shows of it; addresses that lie behind a text are not in it."""
-        environ = self.environ
-        without = [f"--unset={name}" for name in os.environ if name not in environ]
-        setting = [f"{name}={value}" for name, value in environ.items() if os.environ.get(name) != value]
-        terminal = Terminal(COLUMNS, ROWS)
+        with self.terminal(command, COLUMNS, ROWS) as terminal:
+            status, text = terminal.end(_ENDED_S), terminal.text
+        if status:
+            raise SystemExit(f"{command}\n{text.strip()}")
+        return self.shown(text)
+
+    def terminal(
+        self, command: str, columns: int, rows: int, environ: Mapping[str, str] | None = None
+    ) -> Terminal:
+        """A terminal in which it runs."""
+        ours = {**self.environ, **(environ or {})}
+        without = [f"--unset={name}" for name in os.environ if name not in ours]
+        setting = [f"{name}={value}" for name, value in ours.items() if os.environ.get(name) != value]
         argv = ["env", f"--chdir={self.directory}", *without, *setting, *_argv(command)]
-        process, master = start(argv, COLUMNS, ROWS)
-        for text in output_of(master):
-            terminal.write(text)
-        if os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]):
-            raise SystemExit(f"{command}\n{terminal.plain().strip()}")
-        return self.shown(terminal.plain())
+        return Terminal(argv, columns, rows)
 
     def killed(self, command: str, when: str) -> str:
         """Starts it, and sends SIGKILL to it as soon as a line of it has ``when``; what it printed until then."""

@@ -46,6 +46,22 @@ def test_what_is_not_there_is_said(bucket: Bucket, tmp_path: Path) -> None:
     assert list((tmp_path / "sub").iterdir()) == []
 
 
+def test_what_is_shared_and_old_becomes_new_again(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lifecycle that deletes by age leaves alone what a sweep has asked for a moment ago."""
+    assert not bucket.holds("code/a.tar.gz")
+    written = bucket.write("code/a.tar.gz", b"code")
+    assert bucket.holds("code/a.tar.gz")
+    entry = bucket.find("code/a.tar.gz")
+    assert entry is not None
+    assert entry.generation == written
+    monkeypatch.setattr("hydra_gce.bucket._NEW_FOR_S", -1.0)
+    assert bucket.holds("code/a.tar.gz")
+    renewed = bucket.find("code/a.tar.gz")
+    assert renewed is not None
+    assert renewed.generation != written
+    assert bucket.read("code/a.tar.gz") == b"code"
+
+
 def test_only_the_first_of_two_writers_wins(bucket: Bucket) -> None:
     first = bucket.write("claim", b"1", if_generation=0)
     with pytest.raises(GenerationMismatch):

@@ -102,7 +102,14 @@ class Terminal(io.StringIO):
 
 def test_a_terminal_shows_each_job_with_its_state_place_progress_and_cost() -> None:
     text = "\n".join(of_terminal(view(THREE)))
-    for shown in ("lr=1e-0", "RUNNING", "1,240/4,000 ██░░", "0.7810 ▁▅█", "us-central1-a→c", "$0.00042"):
+    for shown in ("lr=1e-0", "RUNNING", "1,240/4,000 ███░░░░░", "0.7810 ▁▅█", "us-central1-a→c", "$0.00042"):
+        assert shown in text
+    assert re.search(r"BOOTING .*\n +environment 38 s  us-east1-c", text)
+
+
+def test_without_room_for_two_lines_each_job_has_one() -> None:
+    text = "\n".join(of_terminal(view(THREE), height=7))
+    for shown in ("1,240/4,000 ██░░", "0.7810 ▁▅█", "us-central1-a→c"):
         assert shown in text
     assert re.search(r"BOOTING +us-east1-c +environment 38 s", text)
 
@@ -173,8 +180,9 @@ def test_two_hundred_jobs_are_those_at_work_and_a_count_of_the_others() -> None:
     states = {3: JobState.RUNNING, 150: JobState.BOOTING, 7: JobState.FAILED}
     states |= dict.fromkeys(range(20, 100), JobState.COMPLETED)
     lines = of_terminal(view([job(num, states.get(num, JobState.PENDING)) for num in range(200)]))
-    assert [line.split()[0] for line in lines[:4]] == ["#", "3", "7", "150"]
-    assert lines[4] == "and 197 others: 117 pending, 80 completed"
+    assert [line.split()[0] for line in lines if " lr=" in line] == ["3", "7", "150"]
+    assert "and 197 others: 117 pending, 80 completed" in lines
+    assert any(line.startswith("█████░░░░░ 81 of 200 done · elapsed") for line in lines)
 
 
 def test_jobs_at_work_for_whom_there_is_no_row_are_counted() -> None:
@@ -198,13 +206,13 @@ def test_what_a_vm_wrote_cannot_command_the_terminal() -> None:
     assert r"a\x1b[2Jb c" in shown
 
 
-def test_no_color_leaves_every_state_readable_and_no_colour() -> None:
+def test_no_color_gives_lines_in_which_every_state_is_a_word() -> None:
     stream = Terminal()
     environ = {"TERM": "xterm-256color", "NO_COLOR": "1", "COLUMNS": "80", "LINES": "24"}
     with Display.for_terminal(stream, environ) as display:
         display.update(view([job(num, state) for num, state in enumerate(JobState)]))
-    assert all(state.value in stream.getvalue() for state in JobState)
-    assert not re.search(r"\x1b\[[\d;]*(3[0-7]|9[0-7]|38)[\d;]*m", stream.getvalue())
+    assert all(state.value in stream.getvalue() for state in JobState if state is not JobState.PENDING)
+    assert ESCAPE not in stream.getvalue()
 
 
 def test_states_are_coloured_where_colour_is_welcome() -> None:
@@ -514,3 +522,42 @@ def test_jobs_that_wait_for_a_vm_are_in_what_is_left() -> None:
         jobs = [job(0, step=second, total_steps=1000), job(1, JobState.PENDING)]
         left = pace.remaining(view(jobs, second))
     assert left == pytest.approx(1900)
+
+
+def test_what_is_left_is_known_at_once_where_programs_tell_their_pace() -> None:
+    told = view([job(0, step=100, total_steps=1000, steps_per_s=9.0)])
+    assert Pace().remaining(told) == pytest.approx(100)
+
+
+def test_what_a_sweep_will_come_to_follows_from_the_pace() -> None:
+    half = job(0, step=50, total_steps=100, steps_per_s=1.0, vm_seconds=50.0, cost=Decimal("0.10"))
+    pending = job(1, JobState.PENDING)
+    assert Pace().expected(view([half, pending, done(2, 1.0, cost=Decimal("0.05"))])) == Decimal("0.45")
+    assert Pace().expected(view([pending])) is None
+
+
+def test_the_best_point_comes_first_whatever_is_sought() -> None:
+    jobs = [done(0, 0.5), done(1, 0.2), done(2, 0.9)]
+    cases: list[tuple[dict[str, Any], str]] = [
+        ({"return_name": "val_loss"}, "102"),
+        ({"return_name": "val_miou"}, "201"),
+        ({"sought": "lowest"}, "102"),
+        ({"sought": "highest", "return_name": "val_loss"}, "201"),
+    ]
+    for known, order in cases:
+        text = at_end(view(jobs, **known))
+        assert "".join(re.findall(r"^ *(\d) +lr", text, re.MULTILINE)) == order
+        assert f"{'lowest' if order == '102' else 'highest'} first" in text
+
+
+def test_what_failed_or_was_cancelled_is_run_again_by_one_command() -> None:
+    assert "hydra-gce retry" not in at_end(view([done(0, 0.5)]))
+    text = at_end(view([done(0, 0.5), job(1, JobState.CANCELLED), job(2, JobState.CANCELLED)]))
+    assert "jobs 1, 2 cancelled" in text
+    assert "again    hydra-gce retry calm-otter" in text
+
+
+def test_lines_of_progress_get_fewer_the_longer_a_sweep_takes() -> None:
+    looks = [view([job(0, step=second)], second) for second in range(0, 36_000, 10)]
+    told = [line for line in of_pipe(*looks) if "  step " in line]
+    assert 60 < len(told) < 200

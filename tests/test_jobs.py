@@ -191,3 +191,12 @@ def test_a_spec_cannot_be_passed_off_as_a_result() -> None:
 
 def test_only_the_last_three_states_are_final() -> None:
     assert [state.name for state in JobState if state.final] == ["COMPLETED", "FAILED", "CANCELLED"]
+
+
+def test_a_status_of_an_agent_that_says_less_is_read() -> None:
+    status = JobStatus(3, JobState.RUNNING, step=7, total_steps=40, best=0.5, speed=16.0, history=(0.1, 0.5))
+    metadata = status.to_metadata()
+    assert JobStatus.from_metadata(metadata) == status
+    for name in ("first_step", "total_steps", "steps_per_s", "speed", "speed_unit", "best", "history"):
+        del metadata[name]
+    assert JobStatus.from_metadata(metadata) == JobStatus(3, JobState.RUNNING, step=7)

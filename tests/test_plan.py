@@ -12,7 +12,6 @@ import pytest
 from omegaconf import OmegaConf
 
 from hydra_gce import plan as plans
-from hydra_gce.attach import known
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo.pack import Sent
@@ -21,6 +20,7 @@ from hydra_gce.errors import ConfigError, SealBroken
 from hydra_gce.identity import Identity, keep_record
 from hydra_gce.jobs import Placement, seal, unseal
 from hydra_gce.plan import Plan
+from hydra_gce.rejoin import known
 from hydra_gce.resume import earlier
 from hydra_gce.settings import VM, Settings
 from hydra_gce.tracking.mode import Mode
@@ -41,7 +41,7 @@ def plan_of(*nums: int) -> Plan:
     )
     settings = Settings(vm=VM(zones=["us-central1-a"]), max_vms=3)
     marks = {num: {"config": f"c{num}", "code": "1", "data": "1"} for num in nums}
-    return Plan(settings, points, SENT, tracked, Mode.RELAY, "image", "code 3 files", None, marks)
+    return Plan(settings, points, SENT, tracked, Mode.RELAY, "image", "code 3 files", marks=marks)
 
 
 def change(bucket: Bucket, what: Callable[[dict[str, Any]], object]) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, cast
 
@@ -33,7 +34,7 @@ class Blob:
     metadata: dict[str, str] | None = None
     size = 1
     generation = 1
-    updated = None
+    updated = datetime.now(timezone.utc)
 
     def upload_from_filename(self, path: str, content_type: str, **how: object) -> None:
         self.bucket.objects[self.name] = Path(path).read_bytes()

@@ -22,7 +22,8 @@ from hydra_gce.claims import Claim
 from hydra_gce.jobs import JobResult, JobSpec, JobState, JobStatus
 from hydra_gce.mirror import Mirror, restore_newest
 from hydra_gce.tracking.environment import variables
-from hydra_gce.tracking.journal import JournalParts, latest, name_of
+from hydra_gce.tracking.journal import JournalParts, name_of
+from hydra_gce.tracking.progress import Progress, ProgressReader
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Attempt:
         self._courier: Courier | None = None
         self._room: Room | None = None
         self._tracking = self.scratch / "tracking"
+        self._progress = ProgressReader(self._tracking / "journal.jsonl")
         self._pulse = Pulse(self.quick_bucket, self.names, self.claim, self.status, self.spec.heartbeat_s)
 
     def run(self) -> tuple[JobResult | None, bytes]:
@@ -82,7 +84,7 @@ class Attempt:
 
     def status(self) -> JobStatus:
         """How the job is now."""
-        metric = latest(self._tracking / "journal.jsonl") if self._courier and self._has_journal else None
+        known = self._progress.look() if self._courier and self._has_journal else Progress()
         return JobStatus(
             num=self.spec.num,
             state=self._state,
@@ -91,14 +93,21 @@ class Attempt:
             zone=self.zone,
             heartbeat=self.clock(),
             started=self._started,
-            step=metric.step if metric else None,
-            metric_name=metric.name if metric else "",
-            metric=metric.value if metric else None,
+            step=known.step,
+            metric_name=known.metric_name,
+            metric=known.metric,
             log_parts=self._courier.log_parts if self._courier else 0,
             journal_parts=self._courier.journal_parts if self._courier else 0,
             artifact_syncs=self._courier.artifact_syncs if self._courier else 0,
             message=self._message,
             warning=self._room.warning if self._room else "",
+            first_step=known.first_step,
+            total_steps=known.total_steps,
+            steps_per_s=known.steps_per_s,
+            speed=known.speed,
+            speed_unit=known.speed_unit,
+            best=known.best,
+            history=known.history,
         )
 
     def _run(self) -> tuple[JobResult | None, bytes]:

@@ -105,7 +105,7 @@ def resolve(
 
 def upload(bucket: Bucket, environment: Environment) -> str:
     """Puts the environment into the bucket unless it is there, and returns its name there."""
-    if not bucket.find(environment.object):
+    if not bucket.holds(environment.object):
         bucket.write(environment.object, environment.to_json().encode())
     return environment.object
 

@@ -127,7 +127,7 @@ def upload(bucket: Bucket, snapshot: Snapshot) -> str:
 
     :raises ConfigError: a file has changed since the snapshot was taken.
     """
-    if bucket.find(snapshot.object):
+    if bucket.holds(snapshot.object):
         return snapshot.object
     if snapshot.archive.exists():
         bucket.upload(snapshot.object, snapshot.archive)

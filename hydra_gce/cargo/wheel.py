@@ -57,7 +57,7 @@ def build(cache_dir: Path) -> Wheel:
 
 def upload(bucket: Bucket, wheel: Wheel) -> str:
     """Puts the wheel into the bucket unless it is there, and returns its name there."""
-    if not bucket.find(wheel.object):
+    if not bucket.holds(wheel.object):
         bucket.upload(wheel.object, wheel.path)
     return wheel.object
 

@@ -7,10 +7,25 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hydra_gce.cli import attach, cancel, collect, cost, down, local, logs, ls, offers, retry, setup, ui
+from hydra_gce.cli import (
+    attach,
+    cancel,
+    collect,
+    cost,
+    doctor,
+    down,
+    local,
+    logs,
+    ls,
+    offers,
+    retry,
+    run,
+    setup,
+    ui,
+)
 from hydra_gce.errors import HydraGCEError
 
-_VERBS = (ls, logs, attach, cancel, retry, ui, cost, collect, down, offers, setup, local)
+_VERBS = (run, ls, logs, attach, cancel, retry, ui, cost, collect, down, offers, setup, doctor, local)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

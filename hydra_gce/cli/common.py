@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,16 @@ def connect(options: argparse.Namespace) -> Backend:
     from hydra_gce.backend import connect as connect_backend
 
     return connect_backend(options.backend, options.project)
+
+
+def tell_if_embedded(options: argparse.Namespace, backend: Backend) -> None:
+    """Who has no project yet learns that this was none, and how he comes to one."""
+    if options.backend == "auto" and backend.kind == "local":
+        print(
+            "No Google Cloud project was found: this is the embedded Compute Engine. With a project of your own:"
+            " gcloud auth application-default login, and --project <project id>",
+            file=sys.stderr,
+        )
 
 
 def connect_to(record: SweepRecord) -> Backend:

@@ -11,17 +11,21 @@ from numbers import Real
 from rich.cells import cell_len
 from rich.text import Text
 
+from hydra_gce.display.cells import STATE_STYLES
 from hydra_gce.display.figures import clean, duration, in_a_row, money, number, shorten_middle, told_apart
 from hydra_gce.display.grid import Column, grid, pack
 from hydra_gce.display.head import NOTHING_CHARGED
-from hydra_gce.display.table import STATE_STYLES, metric_name
+from hydra_gce.display.plain import WIDTH
+from hydra_gce.display.table import metric_name
 from hydra_gce.jobs import JobState
+from hydra_gce.objective import Sense, sense_of
 from hydra_gce.view import JobView, SweepView
 
 _DIGITS = 5
 _LONGEST_VALUE = 24
 _LONGEST_RUN = 10
 _CAUSES_SHOWN = 10
+_ATTEMPTS_SHOWN = 10  # jobs that needed several
 
 _FORMS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
     (2, 30, ("attempts", "VM time", "cost", "MLflow run")),
@@ -37,21 +41,24 @@ _FORMS: tuple[tuple[int, int, tuple[str, ...]], ...] = (
 def end_lines(view: SweepView, width: int | None) -> list[Text]:
     """The whole end of a sweep. ``width=None`` (a pipe, a file) shortens nothing."""
     order = _Order.of(view)
+    folded = WIDTH if width is None else width
     return [
         *_table(view, order, width),
-        *_order_line(view, order, width),
+        *_order_line(view, order, folded),
+        *_attempt_lines(view, folded),
         *_failure_lines(view, width),
-        *_closing_lines(view, width),
+        *_closing_lines(view, folded),
     ]
 
 
 @dataclass(frozen=True)
 class _Order:
-    """The jobs as they are shown; ``by_value`` if that is by return value, highest first."""
+    """The jobs as they are shown; ``by_value`` if that is by return value, the best first."""
 
     jobs: list[JobView]
     by_value: bool
     name: str
+    sense: Sense = Sense.HIGHEST
 
     @classmethod
     def of(cls, view: SweepView) -> _Order:
@@ -61,9 +68,10 @@ class _Order:
         name = clean(view.return_name) or _return_name(done)
         if not done or any(value is None for value in values.values()):
             return cls(by_num, by_value=False, name=name)
-        best_first = sorted(done, key=lambda job: _highest_first(values[job.num]))
+        sense = Sense(view.sought) if view.sought else sense_of(name) or Sense.HIGHEST
+        best_first = sorted(done, key=lambda job: _best_first(values[job.num], sense))
         others = [job for job in by_num if job.num not in values]
-        return cls(best_first + others, by_value=True, name=name)
+        return cls(best_first + others, by_value=True, name=name, sense=sense)
 
 
 def _return_name(done: Sequence[JobView]) -> str:
@@ -86,9 +94,10 @@ def _as_float(value: object) -> float | None:
         return -math.inf if str(value).startswith("-") else math.inf
 
 
-def _highest_first(value: float | None) -> tuple[bool, float]:
-    absent = value is None or math.isnan(value)
-    return absent, 0.0 if value is None or absent else -value
+def _best_first(value: float | None, sense: Sense) -> tuple[bool, float]:
+    if value is None or math.isnan(value):
+        return True, 0.0
+    return False, -value if sense is Sense.HIGHEST else value
 
 
 def _table(view: SweepView, order: _Order, width: int | None) -> list[Text]:
@@ -150,29 +159,55 @@ def _as_written(value: object) -> str:
         return f"<{type(value).__name__}: its repr raises {type(error).__name__}>"
 
 
-def _order_line(view: SweepView, order: _Order, width: int | None) -> list[Text]:
+def _order_line(view: SweepView, order: _Order, width: int) -> list[Text]:
     shared = told_apart([job.overrides for job in view.jobs])[1]
     said = [f"every point {shared}"] if shared else []
     done = [job for job in order.jobs if job.state is JobState.COMPLETED]
     if order.by_value and len(done) > 1:
-        said.insert(0, f"by {order.name}, highest first")
+        said.insert(0, f"by {order.name}, {order.sense.value} first")
     return [Text(text, style="dim") for text in pack(said, width)]
+
+
+def _attempt_lines(view: SweepView, width: int) -> list[Text]:
+    """What each VM came to, of the jobs that needed several."""
+    several = [job for job in sorted(view.jobs, key=lambda job: job.num) if len(job.by_attempt) > 1]
+    lines = []
+    for job in several[:_ATTEMPTS_SHOWN]:
+        said = [
+            f"attempt {one.attempt} {clean(one.zone)} {duration(one.seconds)} {money(one.cost)}"
+            for one in job.by_attempt
+        ]
+        label = f"job {job.num}  "
+        for at, text in enumerate(pack(said, width - len(label))):
+            lines.append(Text(f"{' ' * len(label) if at else label}{text}", style="dim"))
+    left = len(several) - _ATTEMPTS_SHOWN
+    if left > 0:
+        lines.append(
+            Text(
+                f"and {left} other jobs with several attempts: hydra-gce cost {clean(view.sweep)}",
+                style="dim",
+            )
+        )
+    return lines
 
 
 def _failure_lines(view: SweepView, width: int | None) -> list[Text]:
     """Each cause once with the jobs that it took: of 200 failures most are the same."""
-    jobs_by_cause: dict[str, list[int]] = {}
+    jobs_by_cause: dict[tuple[str, str], list[int]] = {}
     for job in sorted(view.jobs, key=lambda job: job.num):
         if job.state is JobState.FAILED:
-            cause = clean(job.note) or "no cause was reported"
-            jobs_by_cause.setdefault(cause, []).append(job.num)
+            jobs_by_cause.setdefault(("failed", clean(job.note) or "no cause was reported"), []).append(
+                job.num
+            )
+        elif job.state is JobState.CANCELLED:
+            jobs_by_cause.setdefault(("cancelled", clean(job.note)), []).append(job.num)
     lines = []
-    for cause, nums in list(jobs_by_cause.items())[:_CAUSES_SHOWN]:
+    for (how, cause), nums in list(jobs_by_cause.items())[:_CAUSES_SHOWN]:
         who = f"job {nums[0]}" if len(nums) == 1 else f"jobs {_few(nums)}"
-        label = f"{who} failed: "
-        logs = f"(logs: hydra-gce logs {clean(view.sweep)} --job {nums[0]})"
-        for at, text in enumerate(pack([f"{label}{cause}", logs], width, " ")):
-            lines.append(Text(f"  {text}" if at else text, style="" if at else "red"))
+        said = f"{who} {how}: {cause}" if cause else f"{who} {how}"
+        logs = [f"(logs: hydra-gce logs {clean(view.sweep)} --job {nums[0]})"] if how == "failed" else []
+        for at, text in enumerate(pack([said, *logs], width, " ")):
+            lines.append(Text(f"  {text}" if at else text, style="red" if how == "failed" and not at else ""))
     left = len(jobs_by_cause) - _CAUSES_SHOWN
     if left > 0:
         lines.append(Text(f"and {left} other causes of failure"))
@@ -184,14 +219,20 @@ def _few(nums: Sequence[int]) -> str:
     return shown if len(nums) <= 6 else f"{shown} and {len(nums) - 6} more"
 
 
-def _closing_lines(view: SweepView, width: int | None) -> list[Text]:
+def _closing_lines(view: SweepView, width: int) -> list[Text]:
     in_all = f"{money(view.cost)} in all"
     if view.backend == "local":
         in_all += f" {NOTHING_CHARGED}"
     left = f"{clean(view.vms_left)} · {in_all}" if view.vms_left else in_all
-    pairs = [("outputs", clean(view.sweep_dir)), ("compare", clean(view.mlflow))]
-    texts = [f"{label}  {value}" for label, value in pairs if value]
-    texts = pack(texts, width, "     ")
-    if width is not None and any(cell_len(text) > width for text in texts):
-        texts = [f"{label}  {value}" for label, value in pairs if value]
+    mlflow = clean(view.mlflow)
+    again = any(job.state in (JobState.FAILED, JobState.CANCELLED) for job in view.jobs)
+    pairs = [
+        ("outputs", clean(view.sweep_dir)),
+        ("MLflow" if "://" in mlflow else "compare", mlflow),
+        ("again", f"hydra-gce retry {clean(view.sweep)}" if again else ""),
+    ]
+    said = [f"{label:7}  {value}" for label, value in pairs if value]
+    texts = pack(said, width, "     ")
+    if any(cell_len(text) > width for text in texts):
+        texts = said
     return [Text(text) for text in [*texts, left]]

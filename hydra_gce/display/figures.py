@@ -84,18 +84,27 @@ def records_said(share: float) -> str:
     return f"{share:.0%} of the waiting records are in MLflow"
 
 
+def speed(value: float, unit: str) -> str:
+    """``16.2 images/s``; below one in a second the other way round: ``12.0 s/step``."""
+    if 0 < value < 1 and unit.endswith("s/s"):
+        return f"{number(1 / value, 3)} s/{unit[:-3]}"
+    return f"{number(float(value), 3)} {unit}"
+
+
 def sparkline(values: Sequence[float], cells: int = 5) -> str:
-    """The newest ``cells`` finite values between their own least and greatest; empty below two values."""
-    newest = [value for value in values if math.isfinite(value)][-cells:]
-    if len(newest) < 2:
+    """``cells`` of the finite values, evenly taken, between their least and greatest; empty below two values."""
+    taken = [value for value in values if math.isfinite(value)]
+    if len(taken) > cells:
+        taken = [taken[round(at * (len(taken) - 1) / (cells - 1))] for at in range(cells)]
+    if len(taken) < 2:
         return ""
-    low, high = min(newest), max(newest)
+    low, high = min(taken), max(taken)
     if high == low:
-        return _EIGHTHS[3] * len(newest)
+        return _EIGHTHS[3] * len(taken)
     # Each is scaled before the difference is taken: the difference of two huge floats may be infinite.
     scale = max(abs(low), abs(high))
     span = high / scale - low / scale
-    return "".join(_EIGHTHS[min(7, int((value / scale - low / scale) / span * 8))] for value in newest)
+    return "".join(_EIGHTHS[min(7, int((value / scale - low / scale) / span * 8))] for value in taken)
 
 
 def clean(text: str) -> str:

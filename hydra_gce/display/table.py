@@ -9,37 +9,18 @@ from dataclasses import dataclass, replace
 from rich.cells import cell_len
 from rich.text import Text
 
-from hydra_gce.display.figures import (
-    bar,
-    clean,
-    clock,
-    duration,
-    in_a_row,
-    money,
-    number,
-    records_said,
-    rough_duration,
-    shorten_end,
-    sparkline,
-    steps,
-)
-from hydra_gce.display.grid import Column, grid, pack
-from hydra_gce.display.head import NOTHING_CHARGED
+from hydra_gce.display import cells
+from hydra_gce.display.below import foot_lines, news_lines
+from hydra_gce.display.figures import clean, in_a_row, shorten_end, shorten_middle
+from hydra_gce.display.grid import Column, grid
 from hydra_gce.jobs import JobState
+from hydra_gce.objective import sense_of
 from hydra_gce.view import JobView, SweepView
 
-MOST_ROWS = 20
-
-STATE_STYLES = {
-    JobState.PENDING: "dim",
-    JobState.PROVISIONING: "blue",
-    JobState.BOOTING: "blue",
-    JobState.RUNNING: "cyan",
-    JobState.PREEMPTED: "yellow",
-    JobState.COMPLETED: "green",
-    JobState.FAILED: "bold red",
-    JobState.CANCELLED: "magenta",
-}
+MOST_ROWS = 40
+_MOST_NEWS = 5
+_LEAST_VM = 9  # cells for a VM's name
+_OTHERS = 1  # the line that counts the jobs without a row
 
 _AT_WORK = (JobState.RUNNING, JobState.PREEMPTED, JobState.BOOTING, JobState.PROVISIONING)
 _ROWS_FIRST = (*_AT_WORK, JobState.FAILED, JobState.PENDING, JobState.COMPLETED, JobState.CANCELLED)
@@ -47,19 +28,29 @@ _ROWS_FIRST = (*_AT_WORK, JobState.FAILED, JobState.PENDING, JobState.COMPLETED,
 
 @dataclass(frozen=True)
 class _Form:
-    """What a table shows beside number, overrides and state."""
+    """What a table shows beside number, overrides and state; ``bar`` and ``sparkline`` are cells, 0 for none.
+
+    ``folded`` gives each job a second line, for what is in no column.
+    """
 
     columns: tuple[str, ...]
-    bar: bool = False
-    sparkline: bool = False
+    bar: int = 0
+    sparkline: int = 0
     gap: int = 1
     least: int = 12  # cells for the overrides
+    folded: bool = False
 
 
+_ALL = ("attempt", "where", "VM", "GPU", "step", "pace", "metric", "best", "left", "cost")
 _FORMS = (
-    _Form(("where", "step", "metric", "cost"), bar=True, sparkline=True, gap=2, least=18),
-    _Form(("where", "step", "metric", "cost"), bar=True, sparkline=True, least=18),
-    _Form(("where", "step", "metric", "cost"), sparkline=True, least=18),
+    _Form(_ALL, bar=10, sparkline=8, gap=2, least=18),
+    _Form(_ALL, bar=6, sparkline=8, least=18),
+    _Form(("step", "metric", "left", "cost"), bar=8, sparkline=8, gap=2, least=18, folded=True),
+    _Form(("step", "metric", "left", "cost"), bar=4, sparkline=5, least=16, folded=True),
+    _Form(("where", "step", "pace", "metric", "left", "cost"), bar=4, sparkline=5, gap=2, least=18),
+    _Form(("where", "step", "metric", "left", "cost"), bar=4, sparkline=5, least=18),
+    _Form(("where", "step", "metric", "cost"), bar=4, sparkline=5, least=18),
+    _Form(("where", "step", "metric", "cost"), sparkline=5, least=16),
     _Form(("where", "step", "metric", "cost")),
     _Form(("step", "metric", "cost")),
     _Form(("step", "metric")),
@@ -68,14 +59,19 @@ _FORMS = (
 )
 """From the richest to the barest; the first that fits is taken."""
 
+_PROGRESS = ("step", "pace", "metric", "best", "left")
+_RIGHT = ("attempt", "best", "left", "cost")
+
 
 def live_lines(view: SweepView, width: int, height: int, remaining: float | None = None) -> list[Text]:
     """Table, what happens, the sums so far: at most ``height`` lines, none wider than ``width``."""
-    below = [*_news_line(view, width), *_foot_lines(view, width, remaining)]
-    room = max(1, height - len(below) - 2)  # 2: the column titles, and the line that counts the others
-    shown = _most_telling(view.jobs, min(room, MOST_ROWS))
+    foot = foot_lines(view, width, remaining)
+    room = height - len(foot) - (1 if view.news else 0)
+    shown = _most_telling(view.jobs, min(max(1, room - 1 - _OTHERS), MOST_ROWS))
     others = _others_line(view.jobs, shown, width)
-    return [*_table(view, shown, width), *others, *below][: max(1, height)]
+    table = _table(view, shown, width, room - len(others))
+    news = news_lines(view, width, min(_MOST_NEWS, height - len(table) - len(others) - len(foot)))
+    return [*table, *others, *news, *foot][: max(1, height)]
 
 
 def metric_name(jobs: Sequence[JobView]) -> str:
@@ -104,92 +100,93 @@ def _others_line(jobs: Sequence[JobView], shown: Sequence[JobView], width: int) 
     return [Text(shorten_end(f"{others}{counts}", width), style="dim", no_wrap=True)]
 
 
-def _table(view: SweepView, shown: Sequence[JobView], width: int) -> list[Text]:
+def _table(view: SweepView, shown: Sequence[JobView], width: int, room: int) -> list[Text]:
     if not shown:
         return []
     rows = in_a_row([job.overrides for job in view.jobs])
     own = {job.num: text for job, text in zip(view.jobs, rows, strict=True)}
     name = metric_name(view.jobs)
-    idle = not any(job.step is not None or job.metric is not None or job.note for job in shown)
+    titles = {"metric": name or "metric", "best": "best" if sense_of(name) else "highest"}
     for form in _FORMS:
-        if idle:
-            form = replace(form, columns=tuple(key for key in form.columns if key not in ("step", "metric")))
-        titles = {"where": "where", "step": "step", "metric": name or "metric", "cost": "cost"}
+        if form.folded and 1 + 2 * len(shown) > room:
+            continue
+        form = replace(form, columns=_with_something(form, shown))
         columns = [Column("#", right=True), Column("overrides", least=form.least), Column("state")]
-        columns += [Column(titles[key], right=key == "cost") for key in form.columns]
+        columns += [Column(titles.get(key, key), right=key in _RIGHT) for key in form.columns]
         lines = grid(columns, [_row(job, own[job.num], form, name) for job in shown], width, form.gap)
         if lines is not None:
-            return lines
+            indent = max(1, len(str(max(job.num for job in shown)))) + form.gap
+            return _unfolded(lines, shown, indent, width) if form.folded else lines
     return [
         Text(shorten_end(f"{job.num} {job.state.value} {own[job.num]}", width), no_wrap=True) for job in shown
     ]
 
 
+def _with_something(form: _Form, shown: Sequence[JobView]) -> tuple[str, ...]:
+    """The form's columns, less those that would stay empty; a note needs the first of the progress."""
+    filled = {key for job in shown for key, text in _texts(job, form, "").items() if text}
+    notes = any(job.note for job in shown) and not form.folded
+    first = next((key for key in form.columns if key in _PROGRESS), "")
+    always = ("cost", *((first, "metric") if notes else ()))
+    return tuple(key for key in form.columns if key in filled or key in always)
+
+
+def _texts(job: JobView, form: _Form, name: str) -> dict[str, str]:
+    return {
+        "attempt": cells.attempt(job),
+        "where": cells.where(job),
+        "VM": clean(job.instance),
+        "GPU": cells.gpu(job),
+        "step": cells.step(job, form.bar),
+        "pace": cells.pace(job),
+        "metric": cells.metric(job, name, form.sparkline),
+        "best": cells.best(job),
+        "left": cells.left(job),
+        "cost": cells.cost(job),
+    }
+
+
 def _row(job: JobView, overrides: str, form: _Form, name: str) -> list[Text | None]:
-    row: list[Text | None] = [
-        Text(str(job.num)),
-        Text(overrides),
-        Text(job.state.value, style=STATE_STYLES[job.state]),
-    ]
-    progress = {key: cell for key, cell in _progress(job, form, name).items() if key in form.columns}
+    texts = _texts(job, form, name)
+    row: dict[str, Text | None] = {key: Text(texts[key]) for key in form.columns}
+    progress = [key for key in form.columns if key in _PROGRESS]
     note = clean(job.note)
-    if progress and note and (job.state is JobState.FAILED or not any(progress.values())):
-        progress = dict.fromkeys(progress)
-        progress[next(iter(progress))] = Text(note)
-    cells = {"where": Text(where(job)), **progress, "cost": Text(money(job.cost) if job.cost else "")}
-    return row + [cells[key] for key in form.columns]
+    idle = not any(texts[key] for key in progress)
+    if progress and note and not form.folded and (job.state is JobState.FAILED or idle):
+        row |= dict.fromkeys(progress, Text(""))
+        row[progress[0]] = Text(note)
+        if len(progress) > 1:
+            row[progress[1]] = None  # the note reaches over it
+    return [Text(str(job.num)), Text(overrides), cells.state(job), *row.values()]
 
 
-def _progress(job: JobView, form: _Form, name: str) -> dict[str, Text | None]:
-    step = metric = ""
-    if job.step is not None:
-        step = steps(job.step, job.total_steps)
-        if form.bar and job.total_steps:
-            step += f" {bar(job.step, job.total_steps)}"
-    if job.metric is not None:
-        own_name = clean(job.metric_name)
-        metric = number(job.metric) if name or not own_name else f"{own_name} {number(job.metric)}"
-        if form.sparkline and (curve := sparkline(job.history)):
-            metric += f" {curve}"
-    return {"step": Text(step), "metric": Text(metric)}
+def _unfolded(lines: Sequence[Text], shown: Sequence[JobView], indent: int, width: int) -> list[Text]:
+    """Below each job's row a line with what it has no columns for."""
+    titles, *rows = lines
+    both = [titles]
+    for row, job in zip(rows, shown, strict=True):
+        said = shorten_end(_beside(job, width - indent), width - indent)
+        both += [row, Text(f"{' ' * indent}{said}", style="dim", no_wrap=True)]
+    return both
 
 
-def where(job: JobView) -> str:
-    """``us-central1-a``; ``us-central1-a→c`` or ``us-central1-a→us-east1-b`` after a move."""
-    zone, before = clean(job.zone), clean(job.previous_zone)
-    if not zone or not before or zone == before:
-        return zone or before
-    region, _, letter = zone.rpartition("-")
-    return f"{before}→{letter if before.startswith(f'{region}-') else zone}"
-
-
-def _news_line(view: SweepView, width: int) -> list[Text]:
-    if not view.news:
-        return []
-    when, text = view.news[-1]
-    return [Text(shorten_end(f"{clock(when)}  {clean(text)}", width), no_wrap=True)]
-
-
-def _foot_lines(view: SweepView, width: int, remaining: float | None) -> list[Text]:
-    segments = [f"elapsed {duration(view.now - view.started)}"]
-    if remaining is not None:
-        segments.append(f"about {rough_duration(remaining)} left")
-    so_far = f"{money(view.cost)} so far" + (f", {view.outlook}" if view.outlook else "")
-    segments.append(so_far + (f" {NOTHING_CHARGED}" if view.backend == "local" else ""))
-    if view.mlflow:
-        segments.append(f"MLflow {clean(view.mlflow)}")
-    if view.mlflow_share is not None:
-        segments.append(f"{bar(round(view.mlflow_share * 100), 100, 10)} {records_said(view.mlflow_share)}")
-    return [line for text in pack(segments, width) for line in _folded(text, width)]
-
-
-def _folded(text: str, width: int) -> list[Text]:
-    """An address that is wider than the terminal goes on in the next line: cut it would lead nowhere."""
-    lines: list[Text] = []
-    while cell_len(text) > width > 1:
-        head = text
-        while cell_len(head) > width:
-            head = head[: len(head) - max(1, (cell_len(head) - width) // 2)]
-        lines.append(Text(head, no_wrap=True))
-        text = text[len(head) :]
-    return [*lines, Text(text, no_wrap=True)]
+def _beside(job: JobView, width: int) -> str:
+    """All of it; what is too long loses the middle of the VM's name first."""
+    best = ""
+    if job.best is not None and job.metric is not None:
+        word = "best" if sense_of(job.metric_name) else "highest"
+        best = f"{word} {cells.best(job)}"
+    number = f"attempt {job.attempt}" if job.attempt else ""
+    note = clean(job.note)
+    vm = clean(job.instance)
+    of_vm = [cells.where(job), cells.machine(job), number, vm]
+    said = [cells.pace(job), best, *of_vm] if job.step is not None else [note, *of_vm]
+    if job.state is JobState.FAILED:
+        said = [note, *of_vm]
+    text = "  ".join(text for text in said if text)
+    room = width - (cell_len(text) - cell_len(vm))
+    return (
+        text
+        if not vm or room >= cell_len(vm)
+        else text[: -len(vm)] + shorten_middle(vm, max(_LEAST_VM, room))
+    )

@@ -123,7 +123,9 @@ def chaos(home: Home, options: argparse.Namespace) -> int:
 
 def environment(running: Running) -> dict[str, str]:
     """What gcloud, google-cloud-* and gsutil-like tools read."""
+    services = ("cloudbilling", "cloudresourcemanager", "iam", "serviceusage")
     return {
+        **{f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{one.upper()}": f"{running.compute}/{one}/" for one in services},
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": f"{running.compute}/compute/v1/",
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE": f"{running.storage}/storage/v1/",
         "CLOUDSDK_AUTH_DISABLE_CREDENTIALS": "true",

@@ -29,6 +29,7 @@ from hydra_gce.local.compute.images import register_python
 from hydra_gce.local.compute.lifecycle import Lifecycle
 from hydra_gce.local.home import PROJECT, Home, Running
 from hydra_gce.local.host import Host, this_host
+from hydra_gce.local.services.app import ServicesApp, serves
 from hydra_gce.local.storage import CloudStorage
 from hydra_gce.local.store import Store
 
@@ -74,6 +75,7 @@ class Server:
         self._lifecycle = Lifecycle(self.cloud)
         works.register(self.cloud)
         self._compute = ComputeApp(self.cloud)
+        self._services = ServicesApp(self.cloud)
         self._http = _http_server(self, listener)
 
     def serve(self) -> None:
@@ -102,11 +104,13 @@ class Server:
         self._stop.set()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """The WSGI application: Google's API, and `/hydra-gce/` for `ensure`, `status` and `stop`."""
+        """The WSGI application: Google's APIs, and `/hydra-gce/` for `ensure`, `status` and `stop`."""
         self._last_call = time.monotonic()
         request = HttpRequest(environ)
         if request.path.startswith("/hydra-gce/"):
             return self._own(request)(environ, start_response)
+        if serves(request.path):
+            return self._services.answer(request)(environ, start_response)
         return self._compute.answer(request)(environ, start_response)
 
     def _own(self, request: HttpRequest) -> Response:
@@ -222,6 +226,13 @@ class _Handler(WSGIRequestHandler):
         self.close_connection = True
         if isinstance(error, ConnectionCut):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """The `Date` of answers: Google's clock, which this machine's may differ from on a bad day."""
+        app = self.server.app
+        day = app.cloud.bad_day if isinstance(app, Server) else None
+        ahead_s = 0.0 if day is None else day.scenario.clock_s
+        return super().date_time_string((time.time() if timestamp is None else timestamp) - ahead_s)
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         _log.debug("%s %s", self.requestline, code)

@@ -292,21 +292,6 @@ class JournalParts:
         return part or None
 
 
-def latest(path: Path) -> MetricPoint | None:
-    """The newest metric for a line of status, from the journal's end; None where there is none.
-
-    A validation metric that is no loss comes first, one of a part ("val_iou.cell") after those of the whole, then a
-    validation loss, then any other; system metrics never.
-    """
-    best: MetricPoint | None = None
-    for point in _newest_first(path):
-        if best is None or _rank(point.name) > _rank(best.name):
-            best = point
-        if _rank(best.name) == _BEST_RANK:
-            break
-    return best
-
-
 def name_of(path: Path, value: float) -> str:
     """The metric whose newest value is ``value``, of those that the journal's end holds; empty where there is none."""
     seen: set[str] = set()
@@ -317,18 +302,6 @@ def name_of(path: Path, value: float) -> str:
     return ""
 
 
-_BEST_RANK = 3
-
-
-def _rank(name: str) -> int:
-    lower = name.lower()
-    if not any(word in lower for word in ("val", "eval", "test")):
-        return 0
-    if "loss" in lower:
-        return 1
-    return 2 if any(mark in name for mark in "./") else _BEST_RANK
-
-
 def _newest_first(path: Path) -> Iterable[MetricPoint]:
     for line in reversed(_tail_lines(path)):
         if b'"op":"batch"' not in line:
@@ -336,7 +309,7 @@ def _newest_first(path: Path) -> Iterable[MetricPoint]:
         try:
             record = decode(line, path.name)
         except JournalDamaged:
-            continue  # the relay names it; a line of status has other lines to show
+            continue  # the relay names it
         for key, value, _timestamp, step, *_ in reversed(record.args["metrics"]):
             if not key.startswith("system/"):
                 yield MetricPoint(key, step, float(value))

@@ -90,7 +90,7 @@ class Losses:
         if message == _SHUT_DOWN and self.fleet.was_preempted(track.instance):
             message = _PREEMPTED  # the agent heard of the shutdown first
         track.preemptions += 1
-        self._give_up(track, f"was taken back{f' ({message})' if message else ''}")
+        self._give_up(track, f"was taken back{f' ({message})' if message else ''}", how="preempted")
 
     def _silence_s(self, booting: bool) -> float:
         heard_s = max(self.settings.heartbeat_timeout_s, _HEARTBEATS * self.beat_s)
@@ -149,10 +149,10 @@ class Losses:
             message = f"its VM was lost {track.lost} {times} (hydra.launcher.max_attempts={self.settings.max_attempts})"
             self.ends.fail(track, failure, f"{message}; the last one {why}")
 
-    def _give_up(self, track: Track, why: str, line: str = "") -> None:
+    def _give_up(self, track: Track, why: str, line: str = "", how: str = "lost") -> None:
         self.board.given_up.add(track.instance)
         self.tell(line or f"VM {track.instance} of job {track.num} {why} in {track.zone}")
-        track.lose()
+        track.lose(how)
 
 
 def _last_line(words: str) -> str:

@@ -115,7 +115,11 @@ class Watch:
     def views(self) -> list[JobView]:
         """The jobs as the display wants them."""
         now = self.clock()
-        return [track.view(*self.fleet.ledger.bill(track.num, now)) for track in self.tracks.values()]
+        ledger = self.fleet.ledger
+        return [
+            track.view(*ledger.bill(track.num, now), ledger.attempts(track.num, now))
+            for track in self.tracks.values()
+        ]
 
     def _hear_fleet(self) -> None:
         for answer in self.fleet.answers():
@@ -156,6 +160,8 @@ class Watch:
             if status.warning not in ("", track.warned):
                 track.warned = status.warning
                 self.tell(f"job {track.num}: {status.warning}")
+            if back := track.back():
+                self.tell(back)
             self.fleet.has_run(status.instance, status.started)
             candidate = self.fleet.ledger.works_for(status.instance, status.num, status.started)
             if candidate is not None:

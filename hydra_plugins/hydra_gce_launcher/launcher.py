@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 from hydra.core.utils import JobReturn
@@ -16,7 +17,7 @@ from hydra_gce.settings import Settings
 from . import config as _config  # noqa: F401  registers hydra/launcher: gce, however this module is found
 
 if TYPE_CHECKING:
-    from hydra_gce.sweep import Sweep
+    from hydra_gce.hydra_sweep import HydraSweep
 
 
 class GCELauncher(Launcher):
@@ -25,7 +26,7 @@ class GCELauncher(Launcher):
     def __init__(self, **settings: Any) -> None:
         merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.create(settings))
         self._settings = cast(Settings, OmegaConf.to_object(merged))
-        self._sweep: Sweep | None = None
+        self._sweep: HydraSweep | None = None
         self._setup: dict[str, Any] = {}
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
@@ -33,13 +34,27 @@ class GCELauncher(Launcher):
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Runs a batch of points. Batches of one sweeper belong to one sweep: same name, same parent run in MLflow."""
-        from hydra_gce.errors import HydraGCEError
-        from hydra_gce.sweep import Sweep
+        with _compact_errors():
+            from hydra_gce.hydra_sweep import HydraSweep
 
-        if self._sweep is None:
-            self._sweep = Sweep(settings=self._settings, **self._setup)
-        try:
+            if self._sweep is None:
+                self._sweep = HydraSweep(settings=self._settings, **self._setup)
             return self._sweep.launch(job_overrides, initial_job_idx)
-        except HydraGCEError as error:
-            # Hydra prints these without its own stack: the message says all that there is to know.
-            raise CompactHydraException(f"{type(error).__name__}: {error}") from error
+
+    def run(self, overrides: Sequence[str]) -> int:
+        """Runs a single job, and gives its exit code."""
+        with _compact_errors():
+            from hydra_gce.hydra_sweep import HydraSweep
+
+            return HydraSweep(settings=self._settings, **self._setup, single=True).run(overrides)
+
+
+@contextmanager
+def _compact_errors() -> Iterator[None]:
+    """Hydra prints these without its own stack: the message says all that there is to know."""
+    from hydra_gce.errors import HydraGCEError
+
+    try:
+        yield
+    except HydraGCEError as error:
+        raise CompactHydraException(f"{type(error).__name__}: {error}") from error

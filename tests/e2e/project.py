@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -136,11 +136,15 @@ class Project:
         return [sys.executable, "app.py", "-m", *settled, *overrides]
 
     def start(self, *overrides: str, env: dict[str, str] | None = None) -> Running:
+        return self.begin(self.command(*overrides), env)
+
+    def begin(self, command: Sequence[str], env: dict[str, str] | None = None) -> Running:
+        """Any command, in the project's directory."""
         number = len(self._launches)
         out, err = self.directory.parent / f"{number}.out", self.directory.parent / f"{number}.err"
         with out.open("wb") as out_file, err.open("wb") as err_file:
             process = subprocess.Popen(
-                self.command(*overrides),
+                command,
                 cwd=self.directory,
                 env={**os.environ, **(env or {})},
                 stdin=subprocess.DEVNULL,

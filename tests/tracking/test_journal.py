@@ -12,11 +12,9 @@ from hydra_gce.tracking.journal import (
     Journal,
     JournalDamaged,
     JournalParts,
-    MetricPoint,
     Record,
     decode,
     encode,
-    latest,
     verify,
 )
 
@@ -135,35 +133,3 @@ def test_a_long_line_and_a_long_journal_are_cut_between_lines(path: Path) -> Non
         found.append(part)
     assert len(found) > 2
     assert b"".join(found) == path.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("logged", "expected"),
-    [
-        ([("loss", 1), ("loss", 2)], MetricPoint("loss", 2, 0.5)),
-        ([("loss", 1), ("val_miou", 1), ("loss", 2)], MetricPoint("val_miou", 1, 0.5)),
-        ([("val_miou", 1), ("val_loss", 1), ("loss", 2)], MetricPoint("val_miou", 1, 0.5)),
-        ([("test/loss", 1), ("loss", 2)], MetricPoint("test/loss", 1, 0.5)),
-        ([("loss", 1), ("system/cpu", 9)], MetricPoint("loss", 1, 0.5)),
-        ([("system/eval_cpu", 9)], None),
-        ([], None),
-    ],
-)
-def test_the_newest_metric_of_a_status_line(
-    path: Path, logged: list[tuple[str, int]], expected: MetricPoint | None
-) -> None:
-    journal = Journal(path)
-    for name, step in logged:
-        log(journal, name, step)
-    assert latest(path) == expected
-
-
-def test_the_newest_metric_costs_no_reading_of_the_whole_journal(path: Path) -> None:
-    journal = Journal(path)
-    log(journal, "val_miou", 1)
-    journal.append(
-        "batch", {"run": "r", "metrics": [], "params": [["p", "x" * 2_000_000]], "tags": []}, time=1.0
-    )
-    log(journal, "loss", 2, "nan")
-    newest = latest(path)
-    assert newest is not None and newest.name == "loss" and newest.step == 2

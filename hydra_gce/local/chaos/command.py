@@ -61,6 +61,8 @@ def in_words(known: Json, now: float) -> list[str]:
     scenario, happened = read(known["scenario"]), known["happened"]
     since = time.strftime("%H:%M:%S", time.localtime(known["began"]))
     lines = [f"A bad day since {since} ({now - known['began']:.0f} s), seed {scenario.seed}"]
+    if scenario.clock_s:
+        lines.append(f"{'clock':12}{scenario.clock_s:+g} s against Google's")
     lines += [_line("stock", index, _stock(rule), happened) for index, rule in enumerate(scenario.stock)]
     lines += [
         f"{f'quotas[{i}]':12}{q.metric} {q.limit:g} in {q.region}" for i, q in enumerate(scenario.quotas)
@@ -111,7 +113,7 @@ def _names(wildcards: tuple[str, ...]) -> str:
 
 
 def _has_rules(scenario: Scenario) -> bool:
-    return bool(scenario.stock or scenario.quotas or scenario.errors or scenario.vms)
+    return bool(scenario.clock_s or scenario.stock or scenario.quotas or scenario.errors or scenario.vms)
 
 
 def _in_file(path: Path, mistakes: list[str]) -> str:

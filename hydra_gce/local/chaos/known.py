@@ -12,13 +12,14 @@ from hydra_gce.local.chaos.stock import GLOBAL
 from hydra_gce.local.compute.app import METHODS
 from hydra_gce.local.compute.capacity import quota_metrics
 from hydra_gce.local.compute.cloud import Cloud
+from hydra_gce.local.services import app as services
 
 
 def check(scenario: Scenario, cloud: Cloud) -> None:
     """Raises `ScenarioError` with every name and wildcard that is for nothing."""
     mistakes: list[str] = []
     zones, machines = cloud.catalog.zones, _machines(cloud)
-    methods = [*METHODS, *storage_calls.METHODS]
+    methods = [*METHODS, *storage_calls.METHODS, *services.METHODS]
     for part in ("stock", "errors", "vms"):
         for index, rule in enumerate(getattr(scenario, part)):
             where = f"{part}[{index}]"

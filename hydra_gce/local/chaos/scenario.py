@@ -152,9 +152,13 @@ class VmRule:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A whole bad day. `given` is the mapping that it was read from."""
+    """A whole bad day. `given` is the mapping that it was read from.
+
+    `clock_s`: by how many seconds this machine's clock is ahead of Google's; negative: behind.
+    """
 
     seed: int = 0
+    clock_s: float = 0.0
     stock: tuple[StockRule, ...] = ()
     quotas: tuple[QuotaRule, ...] = ()
     errors: tuple[ErrorRule, ...] = ()
@@ -173,6 +177,7 @@ def read(given: object) -> Scenario:
     top = Fields(given, "", mistakes)
     scenario = Scenario(
         seed=int(top.number("seed", 0, low=-math.inf, whole=True)),
+        clock_s=top.number("clock_s", 0.0, low=-math.inf),
         stock=tuple(_stock(one) for one in top.entries("stock")),
         quotas=tuple(_quota(one) for one in top.entries("quotas")),
         errors=tuple(_error(one) for one in top.entries("errors")),

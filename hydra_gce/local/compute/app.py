@@ -23,11 +23,13 @@ from hydra_gce.local.compute import (
     api,
     batch,
     disks,
+    firewalls,
     images,
     instances,
     operation_routes,
     places,
     projects,
+    routers,
     templates,
 )
 from hydra_gce.local.compute import networks as nets
@@ -36,6 +38,8 @@ from hydra_gce.local.compute.errors import ApiError, Json, invalid_value
 from hydra_gce.local.compute.names import project_number
 from hydra_gce.local.compute.partial import select_fields
 from hydra_gce.local.compute.request import Method, Request
+from hydra_gce.local.services import gate
+from hydra_gce.local.services.call import caller_of
 from hydra_gce.local.store import SeenRequest
 
 _log = logging.getLogger(__name__)
@@ -62,10 +66,11 @@ METHODS: dict[str, Method] = {
     "disks.list": disks.list_,
     "disks.resize": disks.resize,
     "disks.setLabels": disks.set_disk_labels,
-    "firewalls.delete": projects.delete_firewall,
-    "firewalls.get": projects.get_firewall,
-    "firewalls.insert": projects.insert_firewall,
-    "firewalls.list": projects.list_firewalls,
+    "firewalls.delete": firewalls.delete,
+    "firewalls.get": firewalls.get,
+    "firewalls.insert": firewalls.insert,
+    "firewalls.list": firewalls.list_,
+    "firewalls.patch": firewalls.patch,
     "globalAddresses.delete": addresses.delete,
     "globalAddresses.get": addresses.get,
     "globalAddresses.insert": addresses.insert,
@@ -110,6 +115,12 @@ METHODS: dict[str, Method] = {
     "projects.setCommonInstanceMetadata": projects.set_common_metadata,
     "regions.get": places.get_region,
     "regions.list": places.list_regions,
+    "routers.aggregatedList": routers.aggregate,
+    "routers.delete": routers.delete,
+    "routers.get": routers.get,
+    "routers.insert": routers.insert,
+    "routers.list": routers.list_,
+    "routers.patch": routers.patch,
     "subnetworks.aggregatedList": nets.aggregate_subnetworks,
     "subnetworks.get": nets.get_subnetwork,
     "subnetworks.list": nets.list_subnetworks,
@@ -188,6 +199,8 @@ class ComputeApp:
             raise invalid_value("project", path["project"], f"Must be a match of regex '{_PROJECT.pattern}'")
         query = api.read_query(method, http.args.to_dict())
         body = api.read_body(method, _parse(http))
+        caller = caller_of(http.headers.get("Authorization"))
+        gate.check(self._cloud, caller, method.name, path, body)
         request = Request(method.name, dict(path), query, body, plan=plan)
         if not _begins(method):
             return METHODS[method.name](self._cloud, request)

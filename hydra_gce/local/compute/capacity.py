@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hydra_gce.local.chaos import stock
+from hydra_gce.local.compute import firewalls
 from hydra_gce.local.compute.catalog import MachineType
 from hydra_gce.local.compute.cloud import Cloud
 from hydra_gce.local.compute.errors import Json, OperationError, quota_exceeded, zone_exhausted, zone_stockout
@@ -104,7 +105,7 @@ def project_quotas(cloud: Cloud, project: str) -> list[Json]:
     """`quotas` of a project."""
     used = _usage(cloud, [one for one in _claimed(cloud) if one.project == project])
     used["IMAGES"] = len(cloud.store.list("images", project))
-    used["FIREWALLS"] = len(cloud.store.list("firewalls", project))
+    used["FIREWALLS"] = firewalls.count(cloud, project)
     return _shown(_global_limits(cloud), used)
 
 

@@ -51,7 +51,7 @@ def attach(
         plan, identity = known(backend, bucket, sweep)
         candidates = resolve(vm_request(plan.settings.vm))
         if to is not None:
-            plan = replace(plan, points=[_moved(point, to) for point in plan.points])
+            plan = replace(plan, points=[moved(point, to) for point in plan.points])
         ledger = restored(bucket, identity.names.ledger, candidates)
         follower = Follower(
             replace(plan.settings, wait=True), environ, ledger, in_background, stream or sys.stdout
@@ -124,8 +124,11 @@ def _as_json(value: object) -> object:
     return value
 
 
-def _moved(point: Point, to: Path) -> Point:
-    """A directory that was not below the sweep's has the job's number there."""
+def moved(point: Point, to: Path) -> Point:
+    """The point with its outputs below ``to`` instead of where its launch would have them.
+
+    A directory that was not below the sweep's has the job's number there.
+    """
     to = to.absolute()
     below = point.output_dir.is_relative_to(point.sweep_dir)
     output_dir = to / (point.output_dir.relative_to(point.sweep_dir) if below else str(point.num))

@@ -1,0 +1,108 @@
+"""Sweeps and single runs of Hydra programs: what Hydra asks of a launcher, and gets."""
+
+from __future__ import annotations
+
+import math
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
+
+from hydra_gce import compose
+from hydra_gce.errors import CollectError
+from hydra_gce.interrupt import INTERRUPTED, Detached
+from hydra_gce.jobs import JobResult, JobState
+from hydra_gce.objective import sought_by
+from hydra_gce.settings import Settings
+from hydra_gce.sweep import Shown, Sweep, Work
+from hydra_gce.watch import Watch
+
+
+@dataclass
+class HydraSweep:
+    """All batches that one sweeper launches.
+
+    ``single``: one job that was asked for without ``-m``. What it prints goes to stdout, and all that is said of it to
+    stderr.
+    """
+
+    settings: Settings
+    config: DictConfig
+    hydra_context: HydraContext
+    task_function: TaskFunction
+    single: bool = False
+
+    def __post_init__(self) -> None:
+        if self.single:
+            self._sweep = Sweep(self.settings, stream=sys.stderr, single=True)
+        else:
+            self._sweep = Sweep(self.settings)
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
+        """Runs one batch, a VM for each point, and returns what Hydra expects, in the points' order."""
+        watch = self._launched(job_overrides, first)
+        return _returns(watch, len(job_overrides), self.settings.failed_value)
+
+    def run(self, overrides: Sequence[str]) -> int:
+        """Runs a single job, and gives the exit code that its program would have had here.
+
+        :raises CollectError: see ``launch``.
+        """
+        watch = self._launched([overrides], 0)
+        _returns(watch, 1, "error")
+        collected = next(iter(watch.tracks.values())).collected
+        assert collected is not None
+        return exit_code(collected.result)
+
+    def _launched(self, job_overrides: Sequence[Sequence[str]], first: int) -> Watch:
+        setup_globals()
+        configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
+        sought = sought_by(self.config.hydra.sweeper)
+        work = Work(
+            Path(str(self.config.hydra.sweep.dir)).absolute(),
+            lambda: compose.compose(self.config, self.hydra_context.config_loader, job_overrides, first),
+            lambda: compose.pack(self.task_function, self.hydra_context),
+            sought.value if sought else "",
+        )
+        try:
+            return self._sweep.launch(work)
+        except Shown:
+            raise SystemExit(0) from None
+        except Detached as detached:
+            raise SystemExit(INTERRUPTED if detached.wish else 0) from None
+
+
+def exit_code(result: JobResult) -> int:
+    """As a shell would have it: the program's own, 128 and the signal's number, 130 of a job that was cancelled."""
+    if result.state is JobState.COMPLETED:
+        return 0
+    if result.state is JobState.CANCELLED:
+        return INTERRUPTED
+    if result.exit_code is not None:
+        return result.exit_code
+    if result.signal:
+        return 128 + signal.Signals[result.signal]
+    return 1
+
+
+def _returns(watch: Watch, points: int, failed_value: str) -> list[JobReturn]:
+    """Of the launch's own points, which come first.
+
+    :raises CollectError: outputs could not be written here; they are in the bucket.
+    """
+    tracks = list(watch.tracks.values())[:points]
+    collected = [track.collected for track in tracks if track.collected is not None]
+    uncollected = [str(one.uncollected) for one in collected if one.uncollected is not None]
+    if uncollected:
+        raise CollectError("\n".join(uncollected))
+    returns = [one.job_return for one in collected]
+    if failed_value == "nan":
+        for one in returns:
+            if one.status is not JobStatus.COMPLETED:
+                one.status, one.return_value = JobStatus.COMPLETED, math.nan
+    return returns
