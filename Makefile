@@ -76,6 +76,7 @@ bench: $(VENV)/.dev-installed ## measure, and write the tables of docs/benchmark
 	$(VENV)/bin/python -m bench.tracking
 	$(VENV)/bin/python -m bench.server_down
 	$(VENV)/bin/python -m bench.live_points
+	$(VENV)/bin/python -m bench.commands
 
 docs: $(VENV)/.dev-installed ## build the site of docs/ in build/site; every link must lead somewhere, here and on GitHub
 	$(VENV)/bin/python scripts/check_docs.py

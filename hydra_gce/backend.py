@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.errors import ConfigError, CredentialsError, CredentialsExpired, LocalEngineError
+from hydra_gce.home import home
 
 if TYPE_CHECKING:
     from google.cloud import compute_v1, storage
@@ -159,6 +161,36 @@ class Backend:
     def region_operations(self) -> compute_v1.RegionOperationsClient:
         return self._compute("RegionOperationsClient")  # type: ignore[no-any-return]
 
+    def shell(self, instance: str, zone: str, address: bool, command: Sequence[str] = ()) -> list[str]:
+        """What opens a shell in a VM, or runs a command there.
+
+        :param address: whether it has one that can be reached from outside; else the way is through IAP.
+        """
+        if self.kind == "local":
+            return [
+                sys.executable,
+                "-m",
+                "hydra_gce.local",
+                "shell",
+                instance,
+                *(["--", *command] if command else []),
+            ]
+        words = ["gcloud", "compute", "ssh", instance, f"--zone={zone}", f"--project={self.project}"]
+        words += [] if address else ["--tunnel-through-iap"]
+        return [*words, f"--command={shlex.join(command)}"] if command else words
+
+    def console_page(self, instance: str, zone: str) -> str | None:
+        """Google's page of a VM; None where there is none."""
+        if self.kind == "local":
+            return None
+        return f"https://console.cloud.google.com/compute/instancesDetail/zones/{zone}/instances/{instance}?project={self.project}"
+
+    def bucket_page(self, bucket: str, prefix: str) -> str | None:
+        """Google's page of what lies below a prefix; None where there is none."""
+        if self.kind == "local":
+            return None
+        return f"https://console.cloud.google.com/storage/browser/{bucket}/{prefix}?project={self.project}"
+
     @property
     def default_bucket(self) -> str:
         return f"hydra-gce-{self.project}"
@@ -218,6 +250,11 @@ def kind_of(kind: str, project: str | None, environ: Mapping[str, str] = os.envi
         nothing_found = not named and not _has_credentials(environ)
         return "local" if named == LOCAL_PROJECT or nothing_found else "cloud"
     return kind
+
+
+def local_is_empty(kind: str, project: str | None, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `connect` would start an embedded Compute Engine that has never run: nothing lies in it."""
+    return kind_of(kind, project, environ) == "local" and not (home() / "local").exists()
 
 
 def _named(project: str | None, environ: Mapping[str, str]) -> str | None:

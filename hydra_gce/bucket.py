@@ -7,6 +7,7 @@ whoever makes the ``storage.Bucket`` that is given here.
 from __future__ import annotations
 
 import base64
+import builtins
 import hashlib
 import os
 import time
@@ -315,6 +316,14 @@ class Bucket:
     def list(self, prefix: str) -> Iterator[Entry]:
         for blob in self._bucket.list_blobs(prefix=ROOT + prefix, **self._patience()):
             yield _entry(blob)
+
+    def folders(self, prefix: str) -> builtins.list[str]:
+        """The names between ``prefix`` and the next slash: of ``sweeps/`` those of all sweeps, whatever they hold."""
+        listed = self._bucket.list_blobs(prefix=ROOT + prefix, delimiter="/", **self._patience())
+        found: set[str] = set()
+        for page in listed.pages:
+            found.update(page.prefixes)
+        return sorted(name[len(ROOT + prefix) :].rstrip("/") for name in found)
 
     def delete(self, name: str) -> None:
         """Deletes an object; one that is not there is no error."""

@@ -12,6 +12,7 @@ from hydra_gce.errors import Unreachable
 from hydra_gce.unreachable import UNREACHABLE
 
 _LAST_LOOK_S = 30.0
+_PAUSE_S = 1.0
 
 
 class Echo:
@@ -42,9 +43,10 @@ class Echo:
     def _print(self) -> None:
         assert self._stream is not None
         try:
-            for line in logs.follow(self._bucket, self._sweep, self._num, None, True, self._pause):
-                print(line, file=self._stream, flush=True)
-        except (_Over, BrokenPipeError):
+            with logs.Logs(self._bucket, self._sweep, [self._num]) as looks:
+                for line in logs.follow(looks, True, self._pause, lasts=self._lasts):
+                    print(line.text, file=self._stream, flush=True)
+        except BrokenPipeError:
             return
         except (Unreachable, *UNREACHABLE) as error:
             why = type(error).__name__
@@ -54,12 +56,13 @@ class Echo:
                 flush=True,
             )
 
-    def _pause(self, seconds: float) -> None:
+    def _pause(self) -> bool:
         """Once more when all is over: the last lines come with the job's end."""
         if self._looked_again:
-            raise _Over
-        self._looked_again = self._over.wait(seconds)
+            return False
+        self._looked_again = self._over.wait(_PAUSE_S)
+        return True
 
-
-class _Over(Exception):
-    pass
+    def _lasts(self, error: Exception) -> bool:
+        """A network that is away is waited for while the job runs."""
+        return isinstance(error, (Unreachable, *UNREACHABLE)) and not self._over.is_set()

@@ -2,6 +2,7 @@
 
 HydraGCEError
 ├── ConfigError            what was asked for is wrong or contradictory; nothing was started
+│   └── UnknownName        there is no sweep, job or file of that name
 ├── CredentialsError       no credentials, no project, or not allowed
 ├── CodeTooLarge           the snapshot of the code passes its limit
 ├── NotPicklable           the task function cannot travel
@@ -28,6 +29,10 @@ class HydraGCEError(Exception):
 
 
 class ConfigError(HydraGCEError):
+    pass
+
+
+class UnknownName(ConfigError):
     pass
 
 

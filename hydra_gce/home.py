@@ -111,7 +111,15 @@ def _runs(pid: int) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    return not _has_ended(pid)
+
+
+def _has_ended(pid: int, proc: Path = Path("/proc")) -> bool:
+    """Whether it is only there until its parent asks how it ended."""
+    try:
+        return (proc / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except (OSError, IndexError):
+        return False
 
 
 def _lock_of(sweep_dir: Path) -> Path:

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from hydra_gce.backend import Backend
-from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.compute.leftovers import Kind, Leftover
+from hydra_gce.found import FoundSweep
 from hydra_gce.home import SweepRecord
-from hydra_gce.jobs import JobStatus
 
-_AT_ONCE = 8
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
 class SweepInventory:
-    """One sweep. ``record`` is None for one of another laptop; ``jobs`` counts its jobs by state, where asked for."""
+    """One sweep. ``record`` is None for one of another laptop.
+
+    ``jobs`` counts its jobs by state, ``cost`` is what all its VMs came to so far, ``began`` is in seconds since the
+    epoch: empty and None where that is not known. ``watched``: somebody is at work on it, here or elsewhere.
+    """
 
     sweep: str
     leftovers: list[Leftover] = field(default_factory=list)
     record: SweepRecord | None = None
     launcher_alive: bool = False
     jobs: dict[str, int] = field(default_factory=dict)
+    cost: Decimal | None = None
+    began: float | None = None
+    watched: bool = False
 
     @property
     def vms(self) -> list[Leftover]:
@@ -38,8 +42,9 @@ class SweepInventory:
 
     @property
     def unwatched(self) -> bool:
-        """Whether this laptop began it, and its launcher is gone while something is left."""
-        return bool(self.leftovers) and self.record is not None and not self.launcher_alive
+        """Whether this laptop began it, and nobody is at work on it while something is left."""
+        at_work = self.launcher_alive or self.watched
+        return bool(self.leftovers) and self.record is not None and not at_work
 
 
 def hourly(leftovers: Iterable[Leftover]) -> Decimal:
@@ -52,11 +57,15 @@ def spent(leftovers: Iterable[Leftover]) -> Decimal:
 
 
 def inventory(
-    leftovers: Sequence[Leftover], records: Sequence[SweepRecord], *, everything: bool
+    leftovers: Sequence[Leftover],
+    records: Sequence[SweepRecord],
+    *,
+    everything: bool,
+    stored: Iterable[str] = (),
 ) -> list[SweepInventory]:
     """The sweeps of ``records`` that run or have something; with ``everything`` all others too.
 
-    Newest first, those of other laptops behind.
+    Newest first, those of other laptops behind; then ``stored``, which have nothing but what lies in the bucket.
     """
     by_sweep: dict[str, list[Leftover]] = {}
     for one in leftovers:
@@ -68,28 +77,30 @@ def inventory(
     if not everything:
         return [one for one in known if one.leftovers or one.launcher_alive]
     ours = {record.sweep for record in records}
-    return known + [SweepInventory(sweep, found) for sweep, found in by_sweep.items() if sweep not in ours]
+    others = [SweepInventory(sweep, found) for sweep, found in by_sweep.items() if sweep not in ours]
+    known += others
+    seen = {one.sweep for one in known}
+    return known + [SweepInventory(sweep) for sweep in stored if sweep not in seen]
 
 
-def job_counts(backend: Backend, records: Sequence[SweepRecord]) -> dict[str, dict[str, int]]:
-    """For each sweep how many of its jobs are in which state, from its bucket; empty where that is gone."""
-    if not records:
-        return {}
-    storage = backend.storage  # made here, not in one of the threads
+def with_jobs(sweeps: Sequence[SweepInventory], where: Mapping[str, FoundSweep]) -> list[SweepInventory]:
+    """The sweeps with their jobs, cost and watcher; as they are where ``where`` has no place, or that is gone."""
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        counts = pool.map(lambda record: _count(Bucket(storage.bucket(record.bucket)), record.sweep), records)
-        return {record.sweep: count for record, count in zip(records, counts, strict=True)}
+        return list(
+            pool.map(lambda one: _with_jobs(one, where[one.sweep]) if one.sweep in where else one, sweeps)
+        )
 
 
-def _count(bucket: Bucket, sweep: str) -> dict[str, int]:
+def _with_jobs(one: SweepInventory, found: FoundSweep) -> SweepInventory:
     from google.api_core.exceptions import Forbidden, NotFound
 
+    from hydra_gce.seen import glimpse
+
     try:
-        listed = bucket.list(SweepNames(sweep).statuses)
-        states = [JobStatus.from_metadata(entry.metadata).state.value for entry in listed]
+        seen = glimpse(found)
     except (NotFound, Forbidden):
-        return {}
-    return dict(Counter(states))
+        return one
+    return replace(one, jobs=seen.counts, cost=seen.view.cost, began=seen.view.started, watched=seen.watched)
 
 
 def to_json(one: SweepInventory, now: float) -> dict[str, Any]:
@@ -97,12 +108,14 @@ def to_json(one: SweepInventory, now: float) -> dict[str, Any]:
     record = one.record
     return {
         "sweep": one.sweep,
-        "started": record.started if record else None,
+        "started": record.started if record else one.began,
         "ended": record.ended if record else None,
         "launcher_alive": one.launcher_alive,
         "sweep_dir": record.sweep_dir if record else None,
         "owner": one.owner or None,
+        "watched": one.watched or one.launcher_alive,
         "jobs": one.jobs,
+        "cost_usd": None if one.cost is None else float(one.cost),
         "usd_per_hour": float(hourly(one.leftovers)),
         "usd_so_far": float(spent(one.leftovers)),
         "vms": [_thing(vm, now) for vm in one.vms],

@@ -71,6 +71,11 @@ class Status:
         return f"<{' · '.join(part for part in parts if part)}>"
 
 
+def _paused() -> bool:
+    time.sleep(_PAUSE_S[0])
+    return True
+
+
 class Job:
     """One job of the sweep ``sweep``, its number is ``num``; its outputs come to ``output_dir``.
 
@@ -106,8 +111,12 @@ class Job:
     def logs(self, follow: Literal[True]) -> Iterator[str]: ...
     def logs(self, follow: bool = False) -> str | Iterator[str]:
         """What the newest attempt has printed so far; with ``follow`` line by line, until the job has ended."""
-        lines = logs.follow(self._bucket, self.sweep, self.num, None, follow)
-        return lines if follow else "".join(f"{line}\n" for line in lines)
+        return self._followed() if follow else logs.text_of(self._bucket, self.sweep, self.num)
+
+    def _followed(self) -> Iterator[str]:
+        with logs.Logs(self._bucket, self.sweep, [self.num]) as looks:
+            for line in logs.follow(looks, True, _paused):
+                yield line.text
 
     def result(self, timeout: float | None = None) -> Any:
         """Waits until the job has ended and its outputs are here, and gives what the function returned.

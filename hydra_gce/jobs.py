@@ -143,8 +143,9 @@ class JobResult:
 class JobStatus:
     """A job's line as its agent last wrote it; it lies in ``status/<num>``'s metadata: one listing shows all.
 
-    ``message`` is what goes on in a few words; ``warning`` a sentence for the person, which is said once.
-    ``first_step`` to ``history`` are as ``tracking.progress.Progress`` has them, of this attempt.
+    ``message`` is what goes on in a few words; ``warning`` a sentence for the person, which is said once. ``usage`` is
+    how busy the VM is: see ``usage``. ``first_step`` to ``history`` are as ``tracking.progress.Progress`` has them, of
+    this attempt.
     """
 
     num: int
@@ -169,6 +170,7 @@ class JobStatus:
     speed_unit: str = ""
     best: float | None = None
     history: tuple[float, ...] = ()
+    usage: str = ""
 
     def to_metadata(self) -> dict[str, str]:
         return {name: _to_text(value) for name, value in asdict(self).items()}
@@ -199,6 +201,7 @@ class JobStatus:
             speed_unit=metadata.get("speed_unit", ""),
             best=_optional(float, metadata, "best"),
             history=tuple(float(value) for value in metadata.get("history", "").split()),
+            usage=metadata.get("usage", ""),
         )
 
 

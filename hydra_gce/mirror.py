@@ -276,24 +276,29 @@ def restore_newest(
     attempt: int,
     directory: Path,
     after: int = 0,
+    choose: Callable[[Manifest], Manifest] = lambda manifest: manifest,
 ) -> tuple[Manifest, int] | None:
-    """What ``read_manifest`` finds, restored, while its attempt may be writing newer ones; None if there is none."""
+    """What ``read_manifest`` finds, restored, while its attempt may be writing newer ones; None if there is none.
+
+    ``choose`` makes a manifest of what is wanted of it.
+    """
     manifest = read_manifest(bucket, names, key, num, attempt, after)
     begun: set[str] = set()
     fetched = 0
     while manifest is not None:
-        begun |= manifest.files.keys()
+        wanted = choose(manifest)
+        begun |= wanted.files.keys()
         try:
-            fetched += restore(bucket, manifest, directory)
+            fetched += restore(bucket, wanted, directory)
         except ObjectMissing:
             newer = read_manifest(bucket, names, key, num, attempt, after)
             if newer == manifest:
                 raise
             manifest = newer
             continue
-        for name in begun - manifest.files.keys():
+        for name in begun - wanted.files.keys():
             (directory / name).unlink(missing_ok=True)
-        return manifest, fetched
+        return wanted, fetched
     return None
 
 

@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from hydra_gce.batch import Batch
 from hydra_gce.identity import note_tracking, store_of
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.logs import follow
+from hydra_gce.logs import text_of
 from hydra_gce.money.report import tags
 from hydra_gce.tracking.mode import URI, Mode
 from hydra_gce.view import JobView
@@ -150,7 +150,7 @@ class Playback:
         bucket, sweep, num = self._watch.bucket, self._watch.names.sweep, track.num
 
         def log() -> str:
-            return "".join(f"{line}\n" for line in follow(bucket, sweep, num, None, forever=False))
+            return text_of(bucket, sweep, num)
 
         return Captured(config, track.collected.value, track.point.output_dir, log)
 

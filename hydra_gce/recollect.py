@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra_gce import claims
-from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.home import SweepRecord
-from hydra_gce.jobs import JobStatus, unseal_spec
+from hydra_gce.jobs import unseal_spec
 from hydra_gce.mirror import restore_newest
 
+if TYPE_CHECKING:
+    from hydra_gce.found import FoundSweep
 
-def recollect(bucket: Bucket, record: SweepRecord, to: Path | None) -> Iterator[str]:
-    """Writes each job's output directory where Hydra would have it, or below ``to``; a line for each job.
 
+@dataclass(frozen=True)
+class Brought:
+    """A job's outputs, now here. ``directory`` is None where it has none yet."""
+
+    job: int
+    directory: str | None
+    files: int
+    fetched_bytes: int
+
+    @property
+    def line(self) -> str:
+        if self.directory is None:
+            return f"job {self.job}: nothing yet"
+        return (
+            f"job {self.job}: {self.files} files in {self.directory} ({self.fetched_bytes:,} bytes fetched)"
+        )
+
+
+def recollect(found: FoundSweep, to: Path | None, jobs: Collection[int] | None = None) -> Iterator[Brought]:
+    """Writes each job's output directory where Hydra would have it, or below ``to``.
+
+    :param jobs: only these.
+    :raises UnknownName: one of them does not exist.
     :raises CollectError: it cannot be written.
     :raises SealBroken: something in the bucket is not the sweep's own.
     """
-    names, key = SweepNames(record.sweep), bytes.fromhex(record.key)
-    for entry in bucket.list(names.statuses):
-        num = JobStatus.from_metadata(entry.metadata).num
+    names, bucket = found.names, found.bucket
+    statuses = found.statuses()
+    for num in jobs or ():
+        found.check_job(num, statuses)
+    key = found.key()
+    for num in sorted(jobs) if jobs else statuses:
         claim = claims.read(bucket, names, num)
-        spec, _ = unseal_spec(key, record.sweep, num, bucket.read(names.spec(num)))
+        spec, _ = unseal_spec(key, found.sweep, num, bucket.read(names.spec(num)))
         target = to / Path(spec.output_dir).relative_to(spec.sweep_dir) if to else Path(spec.output_dir)
         restored = restore_newest(bucket, names, key, num, claim.attempt, target) if claim else None
         if restored is None:
-            yield f"job {num}: nothing yet"
+            yield Brought(num, None, 0, 0)
             continue
         manifest, fetched = restored
-        yield f"job {num}: {len(manifest.files)} files in {target} ({fetched:,} bytes fetched)"
+        yield Brought(num, str(target), len(manifest.files), fetched)

@@ -12,6 +12,7 @@ from hydra_gce.agent import workplace
 from hydra_gce.agent.child import Child
 from hydra_gce.agent.courier import Courier
 from hydra_gce.agent.departure import Departure
+from hydra_gce.agent.gauge import Gauge
 from hydra_gce.agent.pulse import Pulse
 from hydra_gce.agent.room import Room, archives_in
 from hydra_gce.agent.uplink import Uplink
@@ -68,6 +69,7 @@ class Attempt:
         self._room: Room | None = None
         self._tracking = self.scratch / "tracking"
         self._progress = ProgressReader(self._tracking / "journal.jsonl")
+        self._gauge = Gauge(self.scratch)
         self._pulse = Pulse(self.quick_bucket, self.names, self.claim, self.status, self.spec.heartbeat_s)
 
     def run(self) -> tuple[JobResult | None, bytes]:
@@ -77,9 +79,11 @@ class Attempt:
         :raises OutOfTime: the VM goes before the bucket is back.
         """
         self._pulse.start()
+        self._gauge.start()
         try:
             return self._run()
         finally:
+            self._gauge.stop()
             self._pulse.stop(max(0.0, min(_LAST_WORDS_S, self.departure.left_s())))
 
     def status(self) -> JobStatus:
@@ -108,6 +112,7 @@ class Attempt:
             speed_unit=known.speed_unit,
             best=known.best,
             history=known.history,
+            usage=self._gauge.last.to_text() if self._gauge.last else "",
         )
 
     def _run(self) -> tuple[JobResult | None, bytes]:

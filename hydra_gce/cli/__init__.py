@@ -11,44 +11,87 @@ from hydra_gce.cli import (
     attach,
     cancel,
     collect,
+    completion,
     cost,
     doctor,
     down,
+    exits,
     local,
     logs,
     ls,
     offers,
+    open_page,
+    pull,
     retry,
     run,
     setup,
+    show,
+    ssh,
+    top,
     ui,
 )
-from hydra_gce.errors import HydraGCEError
 
-_VERBS = (run, ls, logs, attach, cancel, retry, ui, cost, collect, down, offers, setup, doctor, local)
+_VERBS = (
+    run,
+    ls,
+    show,
+    logs,
+    attach,
+    cancel,
+    retry,
+    top,
+    ssh,
+    pull,
+    collect,
+    open_page,
+    ui,
+    cost,
+    down,
+    offers,
+    setup,
+    doctor,
+    local,
+    completion,
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """:returns: the exit code: 0 done, 1 an error that the last line names, 2 wrong usage, 130 Ctrl-C."""
-    options = _parser().parse_args(argv)
+    """:returns: the exit code: see ``exits``."""
+    options = _parsed(sys.argv[1:] if argv is None else list(argv))
     try:
         code: int = options.run(options)
-    except HydraGCEError as error:
-        print(f"hydra-gce: {error}", file=sys.stderr)
-        return 1
+        sys.stdout.flush()  # here, where a reader that has gone is no traceback
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return exits.DONE
     except KeyboardInterrupt:
-        return 130
+        return exits.INTERRUPTED
+    except Exception as error:
+        known = exits.of(error)
+        if known is None:
+            raise
+        code, line = known
+        print(f"hydra-gce: {line}", file=sys.stderr)
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parsed(argv: Sequence[str]) -> argparse.Namespace:
+    """Verbs that hand on a command have it as ``after_dashes``: all that stands behind ``--``, options among it."""
+    words = list(argv)
+    if "--" in words[1:]:
+        at = words.index("--")
+        options = parser().parse_args(words[:at])
+        if hasattr(options, "after_dashes"):
+            options.after_dashes = words[at + 1 :]
+            return options
+    return parser().parse_args(words)
+
+
+def parser() -> argparse.ArgumentParser:
+    made = argparse.ArgumentParser(
         prog="hydra-gce", description="Sweeps on Compute Engine: see them, read their logs, end them."
     )
-    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+    verbs = made.add_subparsers(metavar="COMMAND", required=True)
     for verb in _VERBS:
         verb.add(verbs)
-    return parser
+    return made

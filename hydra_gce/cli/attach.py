@@ -26,12 +26,12 @@ def run(options: argparse.Namespace) -> int:
     import sys
     from pathlib import Path
 
-    from hydra_gce.cli.common import find_sweep
+    from hydra_gce.cli.common import MINUTES, find_sweep
     from hydra_gce.interrupt import INTERRUPTED, Detached
     from hydra_gce.jobs import JobState
     from hydra_gce.rejoin import attach, returns
 
-    found = find_sweep(options.sweep, options)
+    found = find_sweep(options.sweep, options, MINUTES)
     try:
         watch = attach(
             found.backend,

@@ -18,8 +18,8 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from hydra_gce.cancel import cancel
-    from hydra_gce.cli.common import find_sweep
+    from hydra_gce.cli.common import MINUTES, find_sweep
 
-    found = find_sweep(options.sweep, options)
+    found = find_sweep(options.sweep, options, MINUTES)
     left = cancel(found.backend, found.bucket, found.sweep, options.jobs, print)
     return 1 if left else 0

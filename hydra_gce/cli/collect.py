@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import argparse
 
-from hydra_gce.cli.common import Verbs, connect_to, record_of
+from hydra_gce.cli.common import MINUTES, Verbs, add_json, add_sweep, find_sweep, print_json
 
 
 def add(verbs: Verbs) -> None:
     verb = verbs.add_parser("collect", help="bring the outputs of a sweep's finished jobs here")
-    verb.add_argument("sweep", nargs="?", default="last", help='its name; "last" if left out')
-    verb.add_argument("--to", help="where to; the sweep's own directory if left out")
+    add_sweep(verb)
+    verb.add_argument(
+        "--job", type=int, nargs="+", action="extend", metavar="N", help="only these; all if left out"
+    )
+    verb.add_argument("--to", metavar="DIR", help="where to; the sweep's own directory if left out")
+    add_json(verb)
     verb.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
+    from dataclasses import asdict
     from pathlib import Path
 
     from hydra_gce.recollect import recollect
 
-    record = record_of(options.sweep)
-    bucket = connect_to(record).bucket(record.bucket)
-    for line in recollect(bucket, record, Path(options.to) if options.to else None):
-        print(line)
+    found = find_sweep(options.sweep, options, MINUTES)
+    brought = recollect(found, Path(options.to) if options.to else None, options.job)
+    if options.json:
+        print_json({"sweep": found.sweep, "jobs": [asdict(one) for one in brought]})
+        return 0
+    for one in brought:
+        print(one.line, flush=True)
     return 0

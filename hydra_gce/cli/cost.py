@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hydra_gce.cli.common import Verbs, add_backend, connect, connect_to, record_of
+from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_json
 from hydra_gce.errors import ConfigError, ObjectMissing
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
-    from hydra_gce.bucket import Bucket, SweepNames
     from hydra_gce.compute import Instance
+    from hydra_gce.found import FoundSweep
     from hydra_gce.money.ledger import Ledger
 
 
 def add(verbs: Verbs) -> None:
     verb = verbs.add_parser("cost", help="what a sweep's VMs have cost, by job and attempt")
-    verb.add_argument("sweep", nargs="?", default="last", help='its name; "last" if left out')
-    verb.add_argument("--json", action="store_true", help="for programs")
-    verb.add_argument("--bucket", help="where it lies, for a sweep that this machine knows nothing of")
-    add_backend(verb)
+    add_sweep(verb)
+    add_json(verb)
     verb.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     from hydra_gce.money import report
 
-    found = _found(options)
-    ledger = found.ledger()
+    found = find_sweep(options.sweep, options)
+    ledger = _ledger(found)
     now = time.time()
     notes = _put_right(found, ledger) if ledger.running() else []
     charged = found.backend.kind != "local"
@@ -43,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
             "notes": notes,
             **report.as_json(ledger, now),
         }
-        print(json.dumps(content, indent=1))
+        print_json(content)
         return 0
     if not ledger.jobs():
         print(f"{found.sweep}: no VM was made for it, nothing was charged")
@@ -56,69 +51,32 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A sweep, and where it lies."""
+def _ledger(found: FoundSweep) -> Ledger:
+    """:raises ConfigError: it has none, or one of another version of this package."""
+    from hydra_gce.money.ledger import Ledger
 
-    sweep: str
-    backend: Backend
-    bucket: Bucket
-
-    @property
-    def names(self) -> SweepNames:
-        from hydra_gce.bucket import SweepNames
-
-        return SweepNames(self.sweep)
-
-    def ledger(self) -> Ledger:
-        """:raises ConfigError: it has none, or one of another version of this package."""
-        from google.api_core.exceptions import Forbidden
-
-        from hydra_gce.money.ledger import Ledger
-
-        try:
-            return Ledger.from_json(self.bucket.read(self.names.ledger))
-        except ObjectMissing as error:
-            raise ConfigError(
-                f"sweep {self.sweep} has no ledger in gs://{self.bucket.name}: no VM was made for it, or it lies in"
-                " another bucket (hydra-gce cost <sweep> --project=<id> --bucket=<name>)"
-            ) from error
-        except Forbidden as error:
-            raise ConfigError(
-                f"gs://{self.bucket.name} may not be read by the account that you use here ({error.message})."
-                " Another bucket: --bucket=<name>"
-            ) from error
-        except ValueError as error:
-            raise ConfigError(f"the ledger of {self.sweep} cannot be read: {error}") from error
-
-
-def _found(options: argparse.Namespace) -> _Found:
-    """The sweep that this machine's record names; with --project or --bucket, the one that lies there."""
-    from hydra_gce.bucket import Bucket
-
-    if not (options.project or options.bucket):
-        record = record_of(options.sweep)
-        backend = connect_to(record)
-        return _Found(record.sweep, backend, Bucket(backend.storage.bucket(record.bucket)))
-    if options.sweep == "last":
+    try:
+        return Ledger.from_json(found.bucket.read(found.names.ledger))
+    except ObjectMissing as error:
         raise ConfigError(
-            'hydra-gce cost: with --project or --bucket name the sweep; "last" is the last one here'
-        )
-    backend = connect(options)
-    # To look at what a sweep has cost is no reason to make a bucket.
-    return _Found(
-        options.sweep, backend, Bucket(backend.storage.bucket(options.bucket or backend.default_bucket))
-    )
+            f"sweep {found.sweep} has no ledger in gs://{found.bucket.name}: no VM was made for it, or it lies in"
+            " another bucket (hydra-gce cost <sweep> --project=<id> --bucket=<name>)"
+        ) from error
+    except ValueError as error:
+        raise ConfigError(f"the ledger of {found.sweep} cannot be read: {error}") from error
 
 
-def _put_right(found: _Found, ledger: Ledger) -> list[str]:
+def _put_right(found: FoundSweep, ledger: Ledger) -> list[str]:
     """Ends in the ledger, read here and kept nowhere, the VMs that have gone while no launcher saw it.
 
     :returns: a sentence for each such VM, and for each one that is there and not in the ledger.
     """
-    from hydra_gce.compute import OFF, HereCompute
+    from hydra_gce.compute import OFF
+    from hydra_gce.compute.leftovers import find
 
-    instances = HereCompute(found.backend).instances(found.sweep)
+    instances = [
+        one.instance for one in find(found.backend, found.sweep, time.time()).leftovers if one.instance
+    ]
     there = {instance.name for instance in instances if instance.status not in OFF}
     gone = [name for name in ledger.running() if name not in there]
     heard = _last_heard(found) if gone else {}
@@ -131,14 +89,12 @@ def _put_right(found: _Found, ledger: Ledger) -> list[str]:
     return ends + list(_unknown(instances, ledger))
 
 
-def _last_heard(found: _Found) -> dict[str, float]:
+def _last_heard(found: FoundSweep) -> dict[str, float]:
     """By VM. Those that never spoke have the ledger's own time (""): it was written when they were made, or later."""
-    from hydra_gce.jobs import JobStatus
-
     written = found.bucket.find(found.names.ledger)
     heard = {"": written.updated if written else 0.0}
     for entry in found.bucket.list(found.names.statuses):
-        instance = JobStatus.from_metadata(entry.metadata).instance
+        instance = entry.metadata.get("instance")
         if instance:
             heard[instance] = max(entry.updated, heard.get(instance, 0.0))
     return heard

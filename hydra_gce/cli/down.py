@@ -6,16 +6,17 @@ import argparse
 import difflib
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hydra_gce.cli.common import Verbs, add_backend, connect, connect_to
-from hydra_gce.errors import ConfigError, HydraGCEError
+from hydra_gce.cli.common import Verbs, add_backend, add_json, connect, connect_to, print_json
+from hydra_gce.errors import ConfigError, HydraGCEError, UnknownName
 
 if TYPE_CHECKING:
     from hydra_gce.backend import Backend
     from hydra_gce.compute import HereCompute
     from hydra_gce.compute.leftovers import Found, Leftover
     from hydra_gce.home import SweepRecord
+    from hydra_gce.leave import Remains
 
 NOTHING_LEFT = "nothing is left"
 
@@ -28,6 +29,7 @@ def add(verbs: Verbs) -> None:
     )
     verb.add_argument("-y", "--yes", action="store_true", help="ask no question")
     verb.add_argument("--force", action="store_true", help="also where the sweep's launcher is at work")
+    add_json(verb)
     add_backend(verb)
     verb.set_defaults(run=run)
 
@@ -35,10 +37,15 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     from hydra_gce.compute import HereCompute
     from hydra_gce.home import sweep_records
+    from hydra_gce.leave import Remains, clear
 
     if bool(options.sweep) == options.all:
         raise ConfigError("hydra-gce down: name one sweep (hydra-gce ls shows them), or say --all")
+    if options.json and not options.yes and sys.stdin.isatty():
+        raise ConfigError("hydra-gce down --json asks no question: say --yes, too")
     records = sweep_records()
+    if options.sweep == "last" and records:
+        options.sweep = records[0].sweep
     known = [record for record in records if record.sweep == options.sweep]
     backend = connect_to(known[0]) if known else connect(options)
     _refuse_under_launchers(known or _launched_in(backend, records, options.all), options.force)
@@ -46,8 +53,15 @@ def run(options: argparse.Namespace) -> int:
     found = compute.leftovers(options.sweep)
     if not found.leftovers and not found.silent:
         _check_that_it_exists(compute, backend, options.sweep, records)
-        print(NOTHING_LEFT)
+        if options.json:
+            print_json(_report(options.sweep, backend, found, Remains()))
+        else:
+            print(NOTHING_LEFT)
         return 0
+    if options.json:
+        remains = clear(compute, options.sweep)
+        print_json(_report(options.sweep, backend, found, remains))
+        return 0 if remains.nothing else 1
     _list(found, backend)
     _warn_of_strangers(found, {record.sweep for record in records})
     if not _is_sure(options.yes):
@@ -77,15 +91,31 @@ def _refuse_under_launchers(records: list[SweepRecord], force: bool) -> None:
 def _check_that_it_exists(
     compute: HereCompute, backend: Backend, sweep: str | None, records: list[SweepRecord]
 ) -> None:
-    """:raises ConfigError: the name is probably a slip: it has nothing, and another that is much like it has."""
+    """:raises UnknownName: the name is probably a slip: it has nothing, and another that is much like it has."""
     if sweep is None or sweep in [record.sweep for record in records]:
         return
     others = {one.sweep for one in compute.leftovers(None).leftovers} | {record.sweep for record in records}
     near = difflib.get_close_matches(sweep, sorted(others), n=3)
     if near:
-        raise ConfigError(
+        raise UnknownName(
             f"there is no sweep {sweep!r} in project {backend.project}. Did you mean {' or '.join(near)}?"
         )
+
+
+def _report(sweep: str | None, backend: Backend, found: Found, remains: Remains) -> dict[str, Any]:
+    """For programs: what was deleted, and what is left with the reason, where Compute Engine has said one."""
+    left = {one.is_same() for one in remains.left}
+    return {
+        "sweep": sweep,
+        "project": backend.project,
+        "deleted": [_plain(one) for one in found.leftovers if one.is_same() not in left],
+        "left": [{**_plain(one), "why": remains.why.get(one.name)} for one in remains.left],
+        "unknown": remains.unknown or None,
+    }
+
+
+def _plain(one: Leftover) -> dict[str, Any]:
+    return {"kind": one.kind.value, "name": one.name, "zone": one.where, "sweep": one.sweep}
 
 
 def _list(found: Found, backend: Backend) -> None:

@@ -22,10 +22,10 @@ def add(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     from hydra_gce import background
     from hydra_gce.cli import attach
-    from hydra_gce.cli.common import find_sweep
+    from hydra_gce.cli.common import MINUTES, find_sweep
     from hydra_gce.retry import retry
 
-    found = find_sweep(options.sweep, options)
+    found = find_sweep(options.sweep, options, MINUTES)
     again = retry(found.backend, found.bucket, found.sweep, options.jobs)
     if not again:
         print(f"no job of sweep {found.sweep} has failed or was cancelled")

@@ -5,20 +5,18 @@ from __future__ import annotations
 import argparse
 import os
 import signal
-import subprocess
 import sys
 import time
-import urllib.request
-import webbrowser
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.error import URLError
 
 from hydra_gce.cli.common import Verbs, record_of
 from hydra_gce.errors import ConfigError
 
 if TYPE_CHECKING:
+    import subprocess
+
     from hydra_gce.home import SweepRecord
 
 _WAIT_S = 120.0
@@ -37,6 +35,8 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    import subprocess
+
     from hydra_gce.tracking import links
     from hydra_gce.tracking.relay.destination import without_password
 
@@ -74,6 +74,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """A server that still waits for a browser's open connection is not waited for."""
+    import subprocess
+
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
@@ -90,6 +92,8 @@ def _page(record: SweepRecord, server: str, runs: Sequence[str], experiments: Se
 
 
 def _show(page: str, options: argparse.Namespace) -> None:
+    import webbrowser
+
     print(page, flush=True)
     if not options.no_browser:
         webbrowser.open(page)
@@ -110,6 +114,9 @@ def _free_port() -> int:
 
 def _wait_for(server: str, process: subprocess.Popen[bytes]) -> None:
     """:raises ConfigError: it ended, or does not answer."""
+    import urllib.request
+    from urllib.error import URLError
+
     until = time.monotonic() + _WAIT_S
     while time.monotonic() < until and process.poll() is None:
         try:

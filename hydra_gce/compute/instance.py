@@ -58,6 +58,25 @@ def instance_of(listed: Any) -> Instance:
     )
 
 
+def instance_in(plain: dict[str, Any]) -> Instance:
+    """The same from the API's JSON."""
+    return Instance(
+        name=plain["name"],
+        zone=plain["zone"].rpartition("/")[2],
+        status=plain["status"],
+        machine_type=plain["machineType"].rpartition("/")[2],
+        labels=dict(plain.get("labels", {})),
+        created=since_epoch(plain.get("creationTimestamp", "")),
+        started=since_epoch(plain.get("lastStartTimestamp", "")),
+        model=plain.get("scheduling", {}).get("provisioningModel") or "STANDARD",
+        accelerators=tuple(
+            (one["acceleratorType"].rpartition("/")[2], int(one["acceleratorCount"]))
+            for one in plain.get("guestAccelerators", [])
+        ),
+        deletion_protection=plain.get("deletionProtection", False),
+    )
+
+
 def since_epoch(rfc3339: str) -> float:
     """Since the epoch; 0 for a VM that has no time yet."""
     return datetime.fromisoformat(rfc3339.replace("Z", "+00:00")).timestamp() if rfc3339 else 0.0

@@ -11,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
-from typing import Any
 
 from hydra_gce import names
 from hydra_gce.backend import Backend
 from hydra_gce.compute import instance as instances
+from hydra_gce.compute import quick
 from hydra_gce.compute.asking import asking, patiently
-from hydra_gce.compute.instance import LEAVING, OFF, Instance, instance_of, since_epoch
+from hydra_gce.compute.instance import LEAVING, OFF, Instance, instance_in, since_epoch
+from hydra_gce.compute.quick import Json
 from hydra_gce.errors import ConfigError, CredentialsError, Unreachable
 from hydra_gce.listed_price import IDLE_ADDRESS, disk_hourly, gpu_said, listed_price, region_of
 from hydra_gce.machines import prices
@@ -27,6 +28,14 @@ from hydra_gce.request import SWEEP_LABEL
 QUEUED = "QUEUED"
 """The status of a VM that is asked for and not listed yet."""
 
+_FIELDS = {
+    "instances": "name,zone,status,machineType,labels,creationTimestamp,lastStartTimestamp,lastStopTimestamp,"
+    "scheduling/provisioningModel,guestAccelerators,deletionProtection,disks(type,source,diskSizeGb),"
+    "networkInterfaces/accessConfigs",
+    "disks": "name,zone,type,sizeGb,status,users,labels,creationTimestamp,selfLink",
+    "addresses": "name,region,address,addressType,status,labels,creationTimestamp",
+    "operations": "targetLink,insertTime",
+}
 _NOT_BILLED = (*OFF, QUEUED, instances.QUEUED, "REPAIRING")
 # vm.instance may name a VM's further disks; Compute Engine calls them after their VM.
 _OURS = re.compile(r"hg-(?P<sweep>[a-z0-9-]+?)-\d+(-a\d+)?(-\d+)?")
@@ -98,10 +107,10 @@ def find(backend: Backend, sweep: str | None, now: float) -> Found:
     label = f'labels.{SWEEP_LABEL}="{sweep}"' if sweep else f"labels.{SWEEP_LABEL}:*"
     silent: list[str] = []
     with ThreadPoolExecutor(4) as pool:
-        vms = pool.submit(_listed, backend, "Instances", label, silent)
+        vms = pool.submit(_listed, backend, "instances", label, silent)
         named = f'({label}) OR (name:"hg-{sweep or ""}")'
-        disks = pool.submit(_listed, backend, "Disks", named, silent)
-        addresses = pool.submit(_listed, backend, "Addresses", label, silent)
+        disks = pool.submit(_listed, backend, "disks", named, silent)
+        addresses = pool.submit(_listed, backend, "addresses", label, silent)
         queued = pool.submit(_queued, backend, sweep, silent)
         sizes = _disk_types(disks.result())
         found = [_vm(one, sizes, now) for one in vms.result()]
@@ -155,35 +164,22 @@ def _unprotect(backend: Backend, vm: Leftover) -> None:
     )
 
 
-def _listed(backend: Backend, collection: str, wanted: str, silent: list[str]) -> list[Any]:
+def _listed(backend: Backend, collection: str, wanted: str, silent: list[str]) -> list[Json]:
     """Everything in all zones that the filter lets through; zones that do not answer are noted in ``silent``."""
-    from google.cloud import compute_v1
-
-    request = getattr(compute_v1, f"AggregatedList{collection}Request")(
-        project=backend.project, filter=wanted
-    )
-    client = getattr(backend, "global_operations" if collection == "GlobalOperations" else collection.lower())
-    part = "operations" if collection == "GlobalOperations" else collection.lower()
-    found: list[Any] = []
-    with asking():
-        for page in client.aggregated_list(request=request, **patiently()).pages:
-            silent += [place.rpartition("/")[2] for place in page.unreachables]
-            for scope in page.items.values():
-                found += getattr(scope, part)
-    return found
+    return list(quick.aggregated(backend, collection, wanted, _FIELDS[collection], silent))
 
 
 def _queued(backend: Backend, sweep: str | None, silent: list[str]) -> list[Leftover]:
     """VMs that were asked for and may come: their insert is under way, and perhaps stuck."""
-    inserts = _listed(backend, "GlobalOperations", '(operationType="insert") (status!="DONE")', silent)
+    inserts = _listed(backend, "operations", '(operationType="insert") (status!="DONE")', silent)
     found = []
     for insert in inserts:
-        _, _, place = insert.target_link.partition("/zones/")
+        _, _, place = insert.get("targetLink", "").partition("/zones/")
         zone, _, name = place.partition("/instances/")
         of = sweep_of(name)
         if of is None or (sweep is not None and of != sweep):
             continue
-        asked = since_epoch(insert.insert_time)
+        asked = since_epoch(insert.get("insertTime", ""))
         found.append(Leftover(Kind.VM, name, zone, of, QUEUED, "asked for", asked, Decimal(0), Decimal(0)))
     return found
 
@@ -194,19 +190,23 @@ def sweep_of(name: str) -> str | None:
     return match["sweep"] if match else None
 
 
-def _vm(listed: Any, disk_types: dict[str, str], now: float) -> Leftover:
-    instance = instance_of(listed)
-    persistent = [disk for disk in listed.disks if disk.type_ != "SCRATCH"]
+def _vm(listed: Json, disk_types: dict[str, str], now: float) -> Leftover:
+    instance = instance_in(listed)
+    disks = listed.get("disks", [])
+    persistent = [disk for disk in disks if disk.get("type") != "SCRATCH"]
     price = listed_price(
         instance.machine_type,
         instance.zone,
         instance.model,
         instance.accelerators,
-        disks=[(disk_types.get(_tail(disk.source), _DEFAULT_DISK), disk.disk_size_gb) for disk in persistent],
-        local_ssd_gb=sum(disk.disk_size_gb for disk in listed.disks if disk.type_ == "SCRATCH"),
-        external_ip=any(interface.access_configs for interface in listed.network_interfaces),
+        disks=[
+            (disk_types.get(_tail(disk.get("source", "")), _DEFAULT_DISK), int(disk.get("diskSizeGb", 0)))
+            for disk in persistent
+        ],
+        local_ssd_gb=sum(int(disk.get("diskSizeGb", 0)) for disk in disks if disk.get("type") == "SCRATCH"),
+        external_ip=any(interface.get("accessConfigs") for interface in listed.get("networkInterfaces", [])),
     )
-    ended = since_epoch(listed.last_stop_timestamp) if instance.status in OFF else now
+    ended = since_epoch(listed.get("lastStopTimestamp", "")) if instance.status in OFF else now
     return Leftover(
         kind=Kind.VM,
         name=instance.name,
@@ -241,57 +241,59 @@ def _machine_said(instance: Instance) -> str:
     return how + " + ".join([instance.machine_type, *gpus])
 
 
-def _outlived(disk: Any, sweep: str | None) -> bool:
+def _outlived(disk: Json, sweep: str | None) -> bool:
     """Whether nobody uses the disk and it is a sweep's: by its label, or by a name that only our VMs' disks have."""
-    if disk.users or not disk.zone:
+    if disk.get("users") or not disk.get("zone"):
         return False
-    labelled = disk.labels.get(SWEEP_LABEL)
+    labelled = disk.get("labels", {}).get(SWEEP_LABEL)
     if labelled:
         return sweep in (None, labelled)
-    of = sweep_of(disk.name)
+    of = sweep_of(disk["name"])
     # Of all sweeps only the names that we give: "hg-" may well begin the name of somebody else's disk.
     return of is not None and (of == sweep if sweep else names.is_sweep_name(of))
 
 
-def _disk(listed: Any, now: float) -> Leftover:
-    zone, kind = listed.zone.rpartition("/")[2], listed.type_.rpartition("/")[2]
-    hourly = disk_hourly(kind, listed.size_gb, region_of(zone))
-    created = since_epoch(listed.creation_timestamp)
+def _disk(listed: Json, now: float) -> Leftover:
+    zone, kind = listed["zone"].rpartition("/")[2], listed.get("type", "").rpartition("/")[2]
+    labels, size_gb = listed.get("labels", {}), int(listed.get("sizeGb", 0))
+    hourly = disk_hourly(kind, size_gb, region_of(zone))
+    created = since_epoch(listed.get("creationTimestamp", ""))
     return Leftover(
         kind=Kind.DISK,
-        name=listed.name,
+        name=listed["name"],
         where=zone,
-        sweep=listed.labels.get(SWEEP_LABEL) or sweep_of(listed.name) or "",
-        status=listed.status,
-        what=f"{listed.size_gb} GB {kind}",
+        sweep=labels.get(SWEEP_LABEL) or sweep_of(listed["name"]) or "",
+        status=listed.get("status", ""),
+        what=f"{size_gb} GB {kind}",
         created=created,
         hourly=hourly,
         spent=None if hourly is None else prices.rounded(hourly * _age(created, now) / 3600),
-        owner=listed.labels.get(OWNER_LABEL, ""),
+        owner=labels.get(OWNER_LABEL, ""),
     )
 
 
-def _address(listed: Any, now: float) -> Leftover:
-    created = since_epoch(listed.creation_timestamp)
+def _address(listed: Json, now: float) -> Leftover:
+    created = since_epoch(listed.get("creationTimestamp", ""))
+    labels, status = listed.get("labels", {}), listed.get("status", "")
     # One in use is on its VM's bill; internal ones cost nothing.
-    idle = listed.status == "RESERVED" and listed.address_type != "INTERNAL"
+    idle = status == "RESERVED" and listed.get("addressType") != "INTERNAL"
     hourly = IDLE_ADDRESS if idle else Decimal(0)
     return Leftover(
         kind=Kind.ADDRESS,
-        name=listed.name,
-        where=listed.region.rpartition("/")[2] or "global",
-        sweep=listed.labels.get(SWEEP_LABEL, ""),
-        status=listed.status,
-        what=listed.address,
+        name=listed["name"],
+        where=listed.get("region", "").rpartition("/")[2] or "global",
+        sweep=labels.get(SWEEP_LABEL, ""),
+        status=status,
+        what=listed.get("address", ""),
         created=created,
         hourly=hourly,
         spent=prices.rounded(hourly * _age(created, now) / 3600),
-        owner=listed.labels.get(OWNER_LABEL, ""),
+        owner=labels.get(OWNER_LABEL, ""),
     )
 
 
-def _disk_types(disks: Iterable[Any]) -> dict[str, str]:
-    return {_tail(disk.self_link): disk.type_.rpartition("/")[2] for disk in disks}
+def _disk_types(disks: Iterable[Json]) -> dict[str, str]:
+    return {_tail(disk.get("selfLink", "")): disk.get("type", "").rpartition("/")[2] for disk in disks}
 
 
 def _tail(link: str) -> str:

@@ -1,6 +1,6 @@
 """The embedded Compute Engine on the command line.
 
-`python -m hydra_gce.local serve | ensure | stop | status | env | chaos`
+`python -m hydra_gce.local serve | ensure | stop | status | env | chaos | shell`
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 import zlib
@@ -121,6 +122,26 @@ def chaos(home: Home, options: argparse.Namespace) -> int:
     return 0
 
 
+def shell(home: Home, options: argparse.Namespace) -> int:
+    """Be a root shell in a VM that runs, or run a command there; its exit status."""
+    from hydra_gce.local.vm import Machine, MachineError
+
+    running = find_server(home)
+    known = call(running, "GET", "status")[1]["instances"] if running else []
+    ids = [str(one["id"]) for one in known if one["name"] == options.instance]
+    if not ids:
+        raise LaunchError(f"There is no VM {options.instance} in {home.path}.")
+    terminal = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    try:
+        command = Machine(home.machines / ids[0]).shell_command(terminal if sys.stdin.isatty() else {})
+    except MachineError as error:
+        raise LaunchError(str(error)) from error
+    words = options.command[1:] if options.command[:1] == ["--"] else options.command
+    command += ["-c", shlex.join(words)] if words else []
+    sys.stdout.flush()
+    os.execvp(command[0], command)
+
+
 def environment(running: Running) -> dict[str, str]:
     """What gcloud, google-cloud-* and gsutil-like tools read."""
     services = ("cloudbilling", "cloudresourcemanager", "iam", "serviceusage")
@@ -169,7 +190,9 @@ def _in_words(known: dict[str, object]) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hydra_gce.local", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="serve | ensure | stop | status | env | chaos")
+    commands = parser.add_subparsers(
+        required=True, metavar="serve | ensure | stop | status | env | chaos | shell"
+    )
     command = commands.add_parser("serve", help=serve.__doc__)
     command.add_argument("--idle-exit", type=float, metavar="SECONDS", help="end when idle for that long")
     command.set_defaults(run=serve)
@@ -186,6 +209,10 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("env", help=env.__doc__)
     command.add_argument("--idle-exit", type=float, default=_IDLE_EXIT_S, metavar="SECONDS")
     command.set_defaults(run=env)
+    command = commands.add_parser("shell", help=shell.__doc__)
+    command.add_argument("instance", help="the VM's name")
+    command.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="what to run there")
+    command.set_defaults(run=shell)
     command = commands.add_parser("chaos", help=chaos.__doc__)
     command.add_argument("scenario", metavar="FILE | status | off")
     command.add_argument("--json", action="store_true", help="what is on and what has happened, as JSON")

@@ -168,6 +168,7 @@ class Server:
             "instances": [
                 {
                     "name": one.name,
+                    "id": one.body["id"],
                     "project": one.project,
                     "zone": one.scope.removeprefix("zones/"),
                     "machine_type": one.body["machineType"].rsplit("/", 1)[-1],

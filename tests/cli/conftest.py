@@ -16,6 +16,7 @@ from hydra_gce.compute import HereCompute
 from hydra_gce.home import SweepRecord
 from hydra_gce.machines import VMRequest, resolve
 from hydra_gce.request import Order
+from tests.cli.stored import KEY, Stored
 from tests.scene import IDLE
 
 Command = Callable[..., tuple[int, str, str]]
@@ -46,7 +47,7 @@ def record(hydra_gce_home: Path, embedded: Backend, store: Bucket) -> Iterator[S
     """A sweep whose launcher is dead."""
     made = SweepRecord(
         sweep=f"calm-{uuid.uuid4().hex[:6]}",
-        key="00",
+        key=KEY.hex(),
         backend="local",
         project=embedded.project,
         bucket=store.name,
@@ -57,6 +58,22 @@ def record(hydra_gce_home: Path, embedded: Backend, store: Bucket) -> Iterator[S
     made.save()
     yield made
     (hydra_gce_home / "sweeps" / f"{made.sweep}.json").unlink(missing_ok=True)
+
+
+@pytest.fixture
+def stored(store: Bucket, record: SweepRecord) -> Stored:
+    """The same sweep as it lies in its bucket: nothing of it yet."""
+    return Stored(store, record.sweep)
+
+
+@pytest.fixture
+def forgotten(embedded: Backend) -> Iterator[Stored]:
+    """A sweep in the project's own bucket, of which this machine knows nothing."""
+    embedded.bucket(None)
+    made = Stored(embedded.bucket(None), f"wild-{uuid.uuid4().hex[:6]}")
+    made.describe()
+    yield made
+    made.delete()
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.cli import main
+from hydra_gce.cli import exits, main
 from hydra_gce.compute import HereCompute
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState, JobStatus
@@ -132,7 +132,7 @@ def test_a_sweep_whose_laptop_is_lost_is_found_in_its_bucket(
 ) -> None:
     store.write(names.ledger, ended(order).to_json())
     code, _, err = command(capsys, "cost", names.sweep)
-    assert code == 1
+    assert code == exits.UNKNOWN
     assert "there is no sweep" in err
     for place in (["--backend", "local"], ["--project", embedded.project]):
         code, out, _ = command(capsys, "cost", names.sweep, *place, "--bucket", store.name)
@@ -140,12 +140,12 @@ def test_a_sweep_whose_laptop_is_lost_is_found_in_its_bucket(
         assert "$0.030 in all" in out
 
 
-def test_without_its_name_a_lost_sweep_cannot_be_found(
+def test_a_bucket_without_any_sweep_has_no_last_one(
     capsys: pytest.CaptureFixture[str], store: Bucket
 ) -> None:
     code, _, err = command(capsys, "cost", "--bucket", store.name, "--backend", "local")
-    assert code == 1
-    assert "name the sweep" in err
+    assert code == exits.UNKNOWN
+    assert f"there is no sweep here, nor in gs://{store.name}" in err
 
 
 def test_a_vm_that_went_while_nobody_watched_counts_until_it_was_last_heard_of(
@@ -206,8 +206,8 @@ def test_where_there_is_no_ledger_it_says_where_it_looked(
     assert f"no ledger in gs://{store.name}" in err
     nowhere = f"b-{uuid.uuid4().hex[:12]}"
     code, _, err = command(capsys, "cost", "calm-otter", "--backend", "local", "--bucket", nowhere)
-    assert code == 1
-    assert f"no ledger in gs://{nowhere}" in err
+    assert code == exits.UNKNOWN
+    assert f"nor a bucket gs://{nowhere}" in err
     assert not embedded.storage.bucket(nowhere).exists()  # looking made none
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 
 from hydra_gce.backend import Backend
+from hydra_gce.cli import exits
 from hydra_gce.compute import HereCompute
 from hydra_gce.home import SweepRecord
 from tests.cli.conftest import NOBODY, PLACE, Command
@@ -119,7 +120,7 @@ def test_a_slip_in_the_name_is_not_told_that_nothing_is_left(
     command: Command, record: SweepRecord, vm: str
 ) -> None:
     code, out, err = command("down", record.sweep[:-1], "--backend", "local")
-    assert (code, out) == (1, "")
+    assert (code, out) == (exits.UNKNOWN, "")
     assert f"Did you mean {record.sweep}" in err
 
 

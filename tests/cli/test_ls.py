@@ -21,6 +21,7 @@ from hydra_gce.home import SweepRecord
 from hydra_gce.inventory import SweepInventory, inventory, to_json
 from hydra_gce.jobs import JobState, JobStatus
 from tests.cli.conftest import Command
+from tests.cli.stored import Stored
 
 NOW = 1_000_000.0
 RECORD = SweepRecord("calm-otter", "00", "local", "p", "b", "/home/me/multirun", NOW - 800, 1)
@@ -49,10 +50,17 @@ def shown(sweeps: Sequence[SweepInventory], width: int | None) -> list[str]:
 
 
 def test_a_vm_with_place_machine_state_age_and_cost_fits_80_columns() -> None:
-    sweep = SweepInventory("calm-otter", [vm(), vm("hg-calm-otter-12-a2")], RECORD, launcher_alive=True)
+    sweep = SweepInventory(
+        "calm-otter",
+        [vm(), vm("hg-calm-otter-12-a2")],
+        RECORD,
+        launcher_alive=True,
+        jobs={"RUNNING": 2, "COMPLETED": 1},
+        cost=Decimal("0.1"),
+    )
     assert shown([sweep], 80) == [
-        "calm-otter 2 VMs · $0.422/h · $0.084 so far · its launcher is alive",
-        "/home/me/multirun",
+        "calm-otter 2 VMs · $0.422/h · $0.100 so far · 3 jobs: 1 completed, 2 running",
+        "began 13:20 ago · its launcher is alive · /home/me/multirun",
         "  name   zone           machine                  state      age     $/h  so far",
         "  0      us-central1-a  spot n1-standard-4 + T4  RUNNING  12:05  $0.211  $0.042",
         "  12-a2  us-central1-a  spot n1-standard-4 + T4  RUNNING  12:05  $0.211  $0.042",
@@ -77,9 +85,23 @@ def test_no_line_is_wider_than_the_terminal(width: int | None) -> None:
         assert "hg-calm-otter-1000-a10" in table[0]  # a pipe gets whole names
 
 
+def test_a_terminal_shows_twenty_vms_of_a_sweep_and_counts_the_others() -> None:
+    many = SweepInventory("calm-otter", [vm(f"hg-calm-otter-{num}") for num in range(1000)], RECORD)
+    told = shown([many], 80)
+    assert sum("us-central1-a" in line for line in told) == 20
+    assert any(line.startswith("  and 980 more") for line in told)
+    assert sum("us-central1-a" in line for line in shown([many], None)) == 1000  # a pipe gets all
+
+
 def test_unwatched_vms_are_said_with_what_to_run() -> None:
     sweep = SweepInventory("calm-otter", [vm()], RECORD, launcher_alive=False)
     assert "  nobody watches them: hydra-gce down calm-otter" in shown([sweep], 80)
+
+
+def test_those_that_somebody_watches_from_elsewhere_are_not_said_to_be_forgotten() -> None:
+    sweep = SweepInventory("calm-otter", [vm()], RECORD, watched=True)
+    assert not any("nobody watches" in line for line in shown([sweep], 80))
+    assert "watched" in shown([sweep], None)[0]
 
 
 def test_those_of_another_machine_are_shown_with_their_owner() -> None:
@@ -120,15 +142,18 @@ def test_a_sweep_that_ended_is_told_from_one_that_was_interrupted() -> None:
 
 
 def test_keys_that_programs_read() -> None:
-    plain = to_json(SweepInventory("calm-otter", [vm()], RECORD, True, {"RUNNING": 1}), NOW)
+    known = SweepInventory("calm-otter", [vm()], RECORD, True, {"RUNNING": 1}, Decimal("0.1"))
+    plain = to_json(known, NOW)
     assert json.loads(json.dumps(plain)) == {
         "sweep": "calm-otter",
         "started": NOW - 800,
         "ended": None,
         "launcher_alive": True,
+        "watched": True,
         "sweep_dir": "/home/me/multirun",
         "owner": "ada_at_laptop",
         "jobs": {"RUNNING": 1},
+        "cost_usd": 0.1,
         "usd_per_hour": 0.211,
         "usd_so_far": 0.042,
         "vms": [
@@ -193,3 +218,27 @@ def test_a_bucket_that_is_gone_is_no_reason_to_show_nothing(
     code, out, _ = command("ls", "--all", "--backend", "local")
     assert code == 0
     assert f"{record.sweep} · ended" in out
+
+
+def test_jobs_and_cost_of_a_sweep_that_runs_come_from_its_bucket(
+    command: Command, record: SweepRecord, stored: Stored, vm_name: str
+) -> None:
+    stored.status(0, JobState.RUNNING)
+    stored.status(1, JobState.COMPLETED)
+    stored.ledger(job0=1000)
+    _, out, _ = command("ls", "--backend", "local", "--json")
+    (row,) = [one for one in json.loads(out) if one["sweep"] == record.sweep]
+    assert row["jobs"] == {"RUNNING": 1, "COMPLETED": 1}
+    assert row["cost_usd"] == pytest.approx(0.1, rel=0.01)
+    _, out, _ = command("ls", "--backend", "local")
+    assert "$0.100 so far · 2 jobs: 1 completed, 1 running" in out
+
+
+def test_all_shows_sweeps_that_lie_in_the_bucket_alone(command: Command, forgotten: Stored) -> None:
+    forgotten.status(0, JobState.COMPLETED)
+    _, out, _ = command("ls", "--backend", "local", "--json")
+    assert forgotten.sweep not in out
+    _, out, _ = command("ls", "--all", "--backend", "local", "--json")
+    (row,) = [one for one in json.loads(out) if one["sweep"] == forgotten.sweep]
+    assert (row["jobs"], row["vms"], row["sweep_dir"]) == ({"COMPLETED": 1}, [], None)
+    assert row["started"] is not None

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from hydra_gce import backend as backends
 from hydra_gce.backend import Backend
-from hydra_gce.cli import main
+from hydra_gce.cli import exits, main
 from tests.local.embedded import Embedded
 from tests.local.fake_machine import FakeMachines
 
@@ -173,4 +173,4 @@ def test_what_cannot_be_had_is_said_as_for_a_sweep(
 
 def test_an_account_that_is_asked_for_must_be_there(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, error = offers(capsys, "--gpu", "T4", "--backend", "cloud")
-    assert code == 1 and "gcloud auth application-default login" in error
+    assert code == exits.CREDENTIALS and "gcloud auth application-default login" in error

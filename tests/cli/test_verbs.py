@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.cli import main
+from hydra_gce.cli import exits, main
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState, JobStatus
 from tests.cli.conftest import Command
@@ -29,7 +29,7 @@ def test_a_sweep_that_does_not_exist_is_answered_with_the_nearest(
 ) -> None:
     for verb in ("logs", "collect"):
         code, _, err = command(verb, record.sweep[:-1])
-        assert code == 1
+        assert code == exits.UNKNOWN
         assert f"Did you mean {record.sweep}" in err
         assert err.count("\n") == 1
 
@@ -39,7 +39,7 @@ def test_without_any_sweep_last_is_a_clear_error(
 ) -> None:
     monkeypatch.setenv("HYDRA_GCE_HOME", str(tmp_path))
     code, _, err = command("logs")
-    assert code == 1
+    assert code == exits.UNKNOWN
     assert "there is no sweep" in err
 
 

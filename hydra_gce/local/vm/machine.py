@@ -202,16 +202,17 @@ class Machine:
         first, contents = serial.read(str(self.directory / layout.SERIAL), start)
         return SerialOutput(first, contents, first + len(contents))
 
-    def shell_command(self) -> list[str]:
+    def shell_command(self, variables: dict[str, str] | None = None) -> list[str]:
         """A command that opens a root shell in the running guest; append `-c`, `<command>` to run one there.
-        Raises MachineError if the VM is off."""
+        variables: of its environment, beside the guest's own. Raises MachineError if the VM is off."""
         if not self.running():
             raise MachineError(f"{self._name()} is off. Power it on to enter it.")
         state = self._state()
-        variables = [f"{name}={value}" for name, value in state["environment"].items()]
+        environment = {**state["environment"], **(variables or {})}
+        settings = [f"{name}={value}" for name, value in environment.items()]
         shell = ["/bin/bash" if os.path.exists("/bin/bash") else "/bin/sh"]
         if state["isolation"] == isolation.Isolation.ENVIRONMENT.value:
-            return ["env", "-i", "-C", str(self.directory / layout.DISK), *variables, *shell]
+            return ["env", "-i", "-C", str(self.directory / layout.DISK), *settings, *shell]
         first = str(state["first"])
         user = []
         if os.readlink(f"/proc/{first}/ns/user") != os.readlink("/proc/self/ns/user"):
@@ -230,7 +231,7 @@ class Machine:
             "--wd",
             "env",
             "-i",
-            *variables,
+            *settings,
             *shell,
         ]
 
