@@ -94,7 +94,7 @@ class Sweep:
         """Runs one batch, a VM for each point, and follows it to its end.
 
         :raises Shown: see there.
-        :raises follow.Detached: it goes on without us.
+        :raises interrupt.Detached: it goes on without us.
         """
         with self._begun(work) as batch:
             return self._follower.follow(batch)

@@ -184,7 +184,8 @@ class Watching:
 
     def _catches_up(self) -> bool:
         """Whether what another process has shown as ended is still brought here, too."""
-        if self._seen is not None and not any(track.ending for track in self._watch.tracks.values()):
+        tracks = self._watch.tracks.values()
+        if self._seen is not None and not any(track.ending and not track.done for track in tracks):
             self._seen = None
         return self._seen is not None
 

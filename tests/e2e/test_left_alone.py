@@ -72,16 +72,16 @@ TRAINS = f"""
 
     if __name__ == "__main__":
         if "KEEP" in os.environ:
-            from hydra_gce.sweep import Sweep
+            from hydra_gce.hydra_sweep import HydraSweep
 
-            launch = Sweep.launch
+            launch = HydraSweep.launch
 
             def kept(self, *arguments):
                 returns = launch(self, *arguments)
                 Path(os.environ["KEEP"]).write_bytes(pickle.dumps(returns))
                 return returns
 
-            Sweep.launch = kept
+            HydraSweep.launch = kept
         main()
 """
 WAITS = (
