@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from hydra_gce.errors import ObjectMissing
+from hydra_gce.lease import Holder
 
 if TYPE_CHECKING:
     from hydra_gce.bucket import Bucket, SweepNames
@@ -18,9 +22,15 @@ SILENCE_S = 30.0
 
 def is_watched(bucket: Bucket, names: SweepNames, now: float | None = None) -> bool:
     """Whether somebody holds the sweep's lease, by one look: right where this machine's clock is."""
-    entry = bucket.find(f"{names.prefix}watcher")
+    entry = bucket.find(names.watcher)
     now = time.time() if now is None else now
-    return entry is not None and entry.size > 0 and now - entry.updated < SILENCE_S
+    if entry is None or not entry.size or now - entry.updated >= SILENCE_S:
+        return False
+    try:
+        content = bucket.read(names.watcher)
+    except ObjectMissing:
+        return False
+    return bool(content) and not Holder(**json.loads(content)).is_dead(Holder.here())
 
 
 class Going:
@@ -42,7 +52,7 @@ class Going:
         return self._is_held()
 
     def _is_held(self) -> bool:
-        entry = self._found.bucket.find(f"{self._found.names.prefix}watcher")
+        entry = self._found.bucket.find(self._found.names.watcher)
         if entry is None or entry.size == 0:
             return False
         if self._seen is None or self._seen[0] != entry.generation:

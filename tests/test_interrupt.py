@@ -95,7 +95,7 @@ def test_a_launch_in_a_thread_leaves_signals_alone() -> None:
     ],
 )
 def test_at_a_terminal_the_person_says(answers: list[str], becomes: str) -> None:
-    child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", timeout=60)
+    child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", use_poll=True, timeout=60)
     child.expect("ready")
     child.sendintr()
     for answer in answers:
@@ -128,7 +128,7 @@ def test_who_waits_for_a_cancelled_sweep_waits_and_does_not_spin() -> None:
 
 
 def test_it_is_watched_on_while_the_question_stands_and_after_it() -> None:
-    child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", timeout=60)
+    child = pexpect.spawn(sys.executable, ["-c", PROGRAM], encoding="utf-8", use_poll=True, timeout=60)
     child.expect("ready")
     child.sendintr()
     child.expect("eep watching")

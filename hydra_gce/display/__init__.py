@@ -83,8 +83,8 @@ class Display:
             _environ=environ,
         )
         in_ci = environ.get("CI", "").lower() not in ("", "0", "false")
-        lines = lines or in_ci or under_notebook or no_color or console.is_dumb_terminal
         notebook = NotebookCell() if is_notebook(stream) and not lines else None
+        lines = lines or in_ci or under_notebook or no_color or console.is_dumb_terminal
         return cls(console, live=stream.isatty() and not lines, log_dir=log_dir, notebook=notebook)
 
     def __enter__(self) -> Display:

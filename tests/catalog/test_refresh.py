@@ -319,5 +319,5 @@ def test_setup_that_failed_says_that_nothing_was_changed(
     stub.refusals["/zones"] = 400
     with serving(stub) as backend:
         monkeypatch.setattr("hydra_gce.backend.connect", lambda *_: backend)
-        assert main(["setup", "--refresh", "--backend", "cloud"]) == 1
+        assert main(["setup", "--refresh", "--backend", "cloud"]) == 7
     assert "Nothing was changed" in capsys.readouterr().err

@@ -57,13 +57,18 @@ def test_a_command_runs_in_the_vm_and_its_exit_code_is_ours(working: Stored, vm:
 def test_a_shell_in_the_vm_at_a_terminal(working: Stored, vm: str) -> None:
     words = ["-m", "hydra_gce.cli", "ssh", working.sweep, "0"]
     child = pexpect.spawn(
-        sys.executable, words, encoding="utf-8", timeout=60, env={**os.environ, "TERM": "xterm"}
+        sys.executable,
+        words,
+        encoding="utf-8",
+        use_poll=True,
+        timeout=60,
+        env={**os.environ, "TERM": "xterm"},
     )
     child.expect(r"[#$] ")
     child.sendline("echo in-$(hostname) term-$TERM tty-$(test -t 0 && echo yes)")
     child.expect(f"in-{vm} term-xterm tty-yes")
     child.expect(r"[#$] ")
-    child.sendline("echo sle''eps; sleep 1000")
+    child.sendline("sh -c 'echo sle\"\"eps; exec sleep 1000'")
     child.expect("sleeps\r\n")
     child.sendintr()  # ends what runs there, and not the shell
     child.expect(r"[#$] ")

@@ -133,7 +133,12 @@ def test_a_person_leaves_with_ctrl_c_comes_back_and_the_one_in_the_background_ma
     project.program(WAITS)
     command = project.command("+x=3")
     terminal = pexpect.spawn(
-        command[0], command[1:], cwd=str(project.directory), encoding="utf-8", timeout=PATIENCE_S
+        command[0],
+        command[1:],
+        cwd=str(project.directory),
+        encoding="utf-8",
+        timeout=PATIENCE_S,
+        use_poll=True,
     )
     try:
         terminal.expect(r"sweep ([a-z]+-[a-z]+)")

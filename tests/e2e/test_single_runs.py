@@ -202,7 +202,7 @@ def test_in_a_terminal_ctrl_c_asks_and_leaving_leaves_it(project: Project, engin
     project.program(WAITS)
     words = ["-m", "hydra_gce.cli", "run", "--", sys.executable, "app.py", "hydra.run.dir=out", *HERE]
     terminal = pexpect.spawn(
-        sys.executable, words, cwd=str(project.directory), encoding="utf-8", timeout=PATIENCE_S
+        sys.executable, words, cwd=str(project.directory), encoding="utf-8", use_poll=True, timeout=PATIENCE_S
     )
     try:
         terminal.expect(r"sweep ([a-z]+-[a-z]+)")

@@ -70,7 +70,7 @@ def test_a_process_that_is_known_to_be_dead_is_followed_at_once(bucket: Bucket, 
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     here = Holder.here()
-    dead, alive = replace(here, pid=process.pid), replace(here, pid=os.getppid())
+    dead, alive = replace(here, pid=process.pid), replace(here, pid=os.getppid(), began="")
     assert Lease(bucket, NAME, dead, clock).hold()
     assert Lease(bucket, NAME, here, clock).hold()
     rebooted = replace(here, boot="an earlier start of this machine", pid=os.getppid())
