@@ -42,8 +42,11 @@ help: ## print this list
 sweep: $(VENV)/.run-installed ## set up .venv and run the main job: train.py on two learning rates, a VM for each
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" python train.py -m hydra/launcher=gce lr=1e-3,1e-4
 
+# Three even on two cores: many tests wait for a VM or a server most of the time.
+WORKERS := $(shell python3 -c "import os; print(min(4, max(3, os.cpu_count() or 1)))")
+
 test: $(VENV)/.dev-installed ## set up .venv and run the tests, less the slow ones
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not chaos"
+	$(VENV)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not slow and not chaos"
 
 test-slow: $(VENV)/.dev-installed ## run the tests that are too long for continuous integration
 	$(VENV)/bin/python -m pytest -m slow
