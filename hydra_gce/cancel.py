@@ -56,5 +56,5 @@ def cancel(
 
 def _not_ended(bucket: Bucket, names: SweepNames, nums: Sequence[int]) -> list[int]:
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        read = list(pool.map(lambda num: claims.read(bucket, names, num), nums))
-    return [num for num, claim in zip(nums, read, strict=True) if claim is None or claim.state != "done"]
+        done = list(pool.map(lambda num: claims.is_done(bucket, names, num), nums))
+    return [num for num, ended in zip(nums, done, strict=True) if not ended]

@@ -42,6 +42,12 @@ def nobodys(num: int) -> Claim:
     return Claim(num, 0, "", "held", 0)
 
 
+def is_done(bucket: Bucket, names: SweepNames, num: int) -> bool:
+    """Whether the job has come to its end."""
+    claim = read(bucket, names, num)
+    return claim is not None and claim.state == "done"
+
+
 def take(bucket: Bucket, names: SweepNames, num: int, instance: str) -> Claim | None:
     """Takes a job that is free; None if it is held or done, or somebody else was quicker."""
     current = read(bucket, names, num)

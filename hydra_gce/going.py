@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hydra_gce.errors import ObjectMissing
-from hydra_gce.lease import Holder
+from hydra_gce.lease import SILENCE_S, Holder
 
 if TYPE_CHECKING:
     from hydra_gce.bucket import Bucket, SweepNames
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from hydra_gce.home import SweepRecord
 
 BETWEEN_BATCHES_S = 60.0
-SILENCE_S = 30.0
-"""Who watches a sweep renews its lease in the bucket more often."""
 
 
 def is_watched(bucket: Bucket, names: SweepNames, now: float | None = None) -> bool:
@@ -26,11 +24,17 @@ def is_watched(bucket: Bucket, names: SweepNames, now: float | None = None) -> b
     now = time.time() if now is None else now
     if entry is None or not entry.size or now - entry.updated >= SILENCE_S:
         return False
+    return watcher_of(bucket, names) is not None
+
+
+def watcher_of(bucket: Bucket, names: SweepNames) -> Holder | None:
+    """Who holds the sweep's lease by name, however long that has been silent; None where that surely runs no more."""
     try:
         content = bucket.read(names.watcher)
     except ObjectMissing:
-        return False
-    return bool(content) and not Holder(**json.loads(content)).is_dead(Holder.here())
+        return None
+    holder = Holder(**json.loads(content)) if content else None
+    return None if holder is None or holder.is_dead(Holder.here()) else holder
 
 
 class Going:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from hydra_gce.bucket import Bucket
 from hydra_gce.cancel import cancel
 from hydra_gce.collect import Collected, collect
 from hydra_gce.compose import Point
-from hydra_gce.errors import ObjectMissing
+from hydra_gce.going import watcher_of
 from hydra_gce.identity import Identity
 from hydra_gce.jobs import JobState
 from hydra_gce.lease import Holder
@@ -151,8 +150,7 @@ class Job:
         return collected
 
     def _has_ended(self) -> bool:
-        claim = claims.read(self._bucket, self._names, self.num)
-        return claim is not None and claim.state == "done"
+        return claims.is_done(self._bucket, self._names, self.num)
 
     def _let_watcher_collect(self) -> None:
         """Two that write the same files at the same time would be in each other's way."""
@@ -169,13 +167,7 @@ class Job:
             background.start(self._backend, self._bucket.name, self.sweep)
 
     def _watcher(self) -> Holder | None:
-        """Who watches the sweep, unless that surely runs no more."""
-        try:
-            content = self._bucket.read(self._names.watcher)
-        except ObjectMissing:
-            return None
-        holder = Holder(**json.loads(content)) if content else None
-        return None if holder is None or holder.is_dead(Holder.here()) else holder
+        return watcher_of(self._bucket, self._names)
 
     def _seen(self) -> JobView | None:
         view = published(self._bucket, self._names.view)

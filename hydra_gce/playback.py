@@ -6,10 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
-
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from typing import TYPE_CHECKING
 
 from hydra_gce.batch import Batch
 from hydra_gce.identity import note_tracking, store_of
@@ -19,6 +16,7 @@ from hydra_gce.money.report import tags
 from hydra_gce.tracking.mode import URI, Mode
 from hydra_gce.view import JobView
 from hydra_gce.watch import Track, Watch
+from hydra_gce.watch.settled import own_values
 
 if TYPE_CHECKING:
     from hydra_gce.tracking.relay.capture import Captured
@@ -146,7 +144,7 @@ class Playback:
             return None
         from hydra_gce.tracking.relay.capture import Captured
 
-        config = _plain(track.point.config)
+        config = own_values(track.point.config)
         bucket, sweep, num = self._watch.bucket, self._watch.names.sweep, track.num
 
         def log() -> str:
@@ -197,17 +195,6 @@ def _now_and_then(call: Callable[[], None]) -> Callable[[], None]:
                 turn.release()
 
     return perhaps
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """The program's own part, resolved where this machine can."""
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    try:
-        values = OmegaConf.to_container(own, resolve=True)
-    except OmegaConfBaseException:  # a resolver of the program's own, or a value that has to be given still
-        values = OmegaConf.to_container(own)
-    assert isinstance(values, dict)
-    return {str(key): value for key, value in values.items()}
 
 
 def _last_status(track: Track) -> JobStatus:

@@ -9,7 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,3 +122,18 @@ def _label(host: str) -> str:
 def _argv(command: str) -> list[str]:
     """As a shell reads it, over several lines too."""
     return shlex.split(command.replace("\\\n", " "))
+
+
+@contextmanager
+def lab(config: str, program: str) -> Iterator[Lab]:
+    """A project with this `config.yaml` and this `train.py`, and an embedded Compute Engine that ends with it."""
+    with tempfile.TemporaryDirectory(prefix="hydra-gce-") as directory:
+        made = Lab(Path(directory) / "lab", Path(directory) / "home")
+        made.home.mkdir()
+        (made.directory / "conf").mkdir(parents=True)
+        (made.directory / "conf" / "config.yaml").write_text(config, encoding="utf-8")
+        (made.directory / "train.py").write_text(program, encoding="utf-8")
+        try:
+            yield made
+        finally:
+            made.piped("hydra-gce local stop")

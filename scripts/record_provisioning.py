@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hydra_gce.fleet.said import fact, wrong_request
 from hydra_gce.machines import VMRequest, resolve
 from hydra_gce.refusals import Reach, Refusal, judge
 from scripts import provisioning_scenes as scenes
-from scripts.embedded_lab import Lab
+from scripts.embedded_lab import Lab, lab
 
 PAGE = Path(__file__).parents[1] / "docs" / "provisioning.md"
 
@@ -187,27 +185,12 @@ def written(page: str, name: str, block: str) -> str:
     return page
 
 
-@contextmanager
-def lab() -> Iterator[Lab]:
-    """A project with the program in it, and an embedded Compute Engine that ends with it."""
-    with tempfile.TemporaryDirectory(prefix="hydra-gce-") as directory:
-        made = Lab(Path(directory) / "lab", Path(directory) / "home")
-        made.home.mkdir()
-        (made.directory / "conf").mkdir(parents=True)
-        (made.directory / "conf" / "config.yaml").write_text("lr: 1e-3\nsteps: 3\n", encoding="utf-8")
-        source = f'{scenes.IMPORTS}{scenes.PROGRAM}\n\nif __name__ == "__main__":\n    main()\n'
-        (made.directory / "train.py").write_text(source, encoding="utf-8")
-        try:
-            yield made
-        finally:
-            made.piped("hydra-gce local stop")
-
-
 def main(names: Sequence[str]) -> int:
     unknown = set(names) - set(BLOCKS)
     if unknown:
         raise SystemExit(f"there is no block {', '.join(sorted(unknown))}; there are {', '.join(BLOCKS)}")
-    with lab() as made:
+    source = f'{scenes.IMPORTS}{scenes.PROGRAM}\n\nif __name__ == "__main__":\n    main()\n'
+    with lab("lr: 1e-3\nsteps: 3\n", source) as made:
         for name in names or BLOCKS:
             began = time.monotonic()
             block = BLOCKS[name](made)

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from scripts.embedded_lab import Lab
+from scripts.embedded_lab import Lab, lab
 from scripts.terminal import NotShown, Terminal
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -181,28 +179,13 @@ SCENES: Mapping[str, Callable[[Lab], None]] = {
 }
 
 
-@contextmanager
-def lab() -> Iterator[Lab]:
-    """A project with the program in it, and an embedded Compute Engine that ends with it."""
-    with tempfile.TemporaryDirectory(prefix="hydra-gce-") as directory:
-        made = Lab(Path(directory) / "lab", Path(directory) / "home")
-        made.home.mkdir()
-        (made.directory / "conf").mkdir(parents=True)
-        (made.directory / "conf" / "config.yaml").write_text("lr: 1e-2\nsteps: 40\n", encoding="utf-8")
-        (made.directory / "train.py").write_text(PROGRAM, encoding="utf-8")
-        try:
-            yield made
-        finally:
-            made.piped("hydra-gce local stop")
-
-
 def main(names: Sequence[str]) -> int:
     unknown = set(names) - set(SCENES)
     if unknown:
         raise SystemExit(f"there is no scene {', '.join(sorted(unknown))}; there are {', '.join(SCENES)}")
     for name in names or SCENES:
         began = time.monotonic()
-        with lab() as made:
+        with lab("lr: 1e-2\nsteps: 40\n", PROGRAM) as made:
             try:
                 SCENES[name](made)
             except NotShown as error:

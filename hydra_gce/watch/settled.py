@@ -1,4 +1,4 @@
-"""The numbers in a point's config, by their names: some programs say there how many steps they will take."""
+"""A point's config as plain values, and the numbers in it: some programs say there how many steps they will take."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 def numbers_in(config: DictConfig) -> dict[str, float]:
     """Each number of the program's own part: ``{"trainer.steps": 240}``."""
+    return dict(_flat(own_values(config)))
+
+
+def own_values(config: DictConfig) -> dict[str, Any]:
+    """The program's own part, resolved where this machine can."""
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
         values = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException:  # a resolver of the program's own, or a value that has to be given still
         values = OmegaConf.to_container(own)
-    return dict(_flat(values))
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, float]]:

@@ -17,9 +17,10 @@ from hydra_gce.bucket import Bucket
 from hydra_gce.cli import exits
 from hydra_gce.cli.logs import seconds
 from hydra_gce.found import FoundSweep
-from hydra_gce.going import SILENCE_S, Going
+from hydra_gce.going import Going
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState
+from hydra_gce.lease import SILENCE_S
 from tests.cli.conftest import NOBODY, Command
 from tests.cli.stored import Stored
 from tests.patience import wait_until
