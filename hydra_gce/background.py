@@ -27,7 +27,6 @@ def start(backend: Backend, bucket: str, sweep: str) -> Path:
             stdout=file,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # it outlives the terminal
-            preexec_fn=_hear_interrupts,
         )
     return log
 
@@ -44,6 +43,6 @@ def ask_to_leave(holder: Holder) -> bool:
     return True
 
 
-def _hear_interrupts() -> None:
+def hear_interrupts() -> None:
     """A shell starts what ends in ``&`` deaf to Ctrl-C; that is inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

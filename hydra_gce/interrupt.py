@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from hydra_gce.display import Display
+from hydra_gce.wake import Wake
 
 INTERRUPTED = 130
 """The exit code of who was interrupted, as shells have it."""
@@ -46,7 +47,7 @@ class Interrupts:
         self._settled = Wish(settled)
         self._display = display
         self._before: dict[int, Any] = {}  # what signal() gave
-        self._heard = threading.Event()
+        self._heard = Wake()
         self._wish: Wish | None = None
         self._given = False
         self.asking = False
@@ -82,32 +83,36 @@ class Interrupts:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
             self._wish = self._settled
             return
+        self.asking = True  # from here on Ctrl-C is an answer
+        self._heard.clear()
         with self._display.paused():
             print(_QUESTION, end="", flush=True)
-        self.asking = True
 
     def _listen(self, seconds: float) -> None:
         try:
-            if not select.select([sys.stdin], [], [], seconds)[0] or self._wish is not None:
+            keys = sys.stdin.fileno()
+            if self._heard.wait(seconds, keys):  # a signal has answered
+                self.asking = False
+                print(flush=True)
                 return
-            line = os.read(sys.stdin.fileno(), 4096).decode(errors="replace")
+            if not select.select([keys], [], [], 0)[0]:
+                return
+            line = os.read(keys, 4096).decode(errors="replace")
         except OSError:
             line = ""
         answer = line.strip().lower()[:1]
         if not line:  # the terminal is gone
-            self._wish = self._settled
+            self._wish = self._wish or self._settled
         elif answer in ("d", "c"):
             self._wish = Wish.DETACH if answer == "d" else Wish.CANCEL
         elif answer != "k":
             print(_QUESTION, end="", flush=True)
             return
         self.asking = False
-        self._heard.clear()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if self.asking:
-            self._wish, self.asking = Wish.DETACH, False
-            print(flush=True)
+            self._wish = Wish.DETACH
         self._heard.set()
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
@@ -115,7 +120,7 @@ class Interrupts:
         self._heard.set()
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
-        self._wish, self.asking = Wish.DETACH, False
+        self._wish = Wish.DETACH
         self._heard.set()
 
     def _restore(self) -> None:

@@ -7,6 +7,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
 
 import pexpect
 import pytest
@@ -140,3 +143,22 @@ def test_it_is_watched_on_while_the_question_stands_and_after_it() -> None:
     child.send("d\r")
     child.expect("wish detach")
     child.expect(pexpect.EOF)
+
+
+def test_ctrl_c_counts_as_an_answer_from_the_moment_that_the_question_is_put() -> None:
+    class Hasty:
+        """A terminal whose person presses Ctrl-C again before the question is written out."""
+
+        @contextmanager
+        def paused(self) -> Iterator[None]:
+            os.kill(os.getpid(), signal.SIGINT)
+            yield
+
+    reading, writing = os.openpty()
+    with os.fdopen(writing, "r") as keys, pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "stdin", keys)
+        patched.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+        with Interrupts("cancel", cast(Display, Hasty())) as interrupts:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert awaited(interrupts) is Wish.DETACH
+    os.close(reading)

@@ -26,11 +26,14 @@ def run(options: argparse.Namespace) -> int:
     import sys
     from pathlib import Path
 
+    from hydra_gce import background
     from hydra_gce.cli.common import MINUTES, find_sweep
     from hydra_gce.interrupt import INTERRUPTED, Detached
     from hydra_gce.jobs import JobState
     from hydra_gce.rejoin import attach, returns
 
+    if options.in_background:
+        background.hear_interrupts()
     found = find_sweep(options.sweep, options, MINUTES)
     try:
         watch = attach(

@@ -32,6 +32,7 @@ from hydra_gce.local.host import Host, this_host
 from hydra_gce.local.services.app import ServicesApp, serves
 from hydra_gce.local.storage import CloudStorage
 from hydra_gce.local.store import Store
+from hydra_gce.wake import Wake
 
 _log = logging.getLogger(__name__)
 _FOLLOW_EVERY_S = 0.2
@@ -54,7 +55,7 @@ class Server:
     ) -> None:
         self._home = home
         self._idle_exit_s = idle_exit_s
-        self._stop = threading.Event()
+        self._stop = Wake()
         self._power_off = False
         self._last_call = time.monotonic()
         last = home.last()
@@ -117,7 +118,7 @@ class Server:
         call = (request.method, request.path.removeprefix("/hydra-gce/"))
         if call == ("GET", "status"):
             return _json(self._status())
-        if self._stop.is_set():
+        if self._stop.is_set:
             return _json({"error": "closing"}, 503)
         if call == ("POST", "images"):
             given = request.get_json()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from hydra_gce.lease import Lease
 from hydra_gce.tracking.mode import URI
 from hydra_gce.tracking.relay.relay import Relay
 from hydra_gce.tracking.uplink_order import Order
+from hydra_gce.wake import Wake
 
 _PAUSE_S = 1.0
 _ARTIFACTS_EVERY = 10
@@ -28,7 +28,7 @@ _ALL = 2**31
 """More parts than there are: it reads until none is there."""
 
 
-def play(order: Order, bucket: Bucket, uri: str, stop: threading.Event) -> None:
+def play(order: Order, bucket: Bucket, uri: str, stop: Wake) -> None:
     """Until ``stop`` is set, and then once more, to the end of what is in the bucket."""
     names = SweepNames(order.sweep.name)
     relay = Relay(bucket, names, order.sweep, uri, Lease(bucket, names.relay_of(order.num)))
@@ -50,7 +50,7 @@ def play(order: Order, bucket: Bucket, uri: str, stop: threading.Event) -> None:
 
 def main() -> None:
     order = Order.from_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    stop = threading.Event()
+    stop = Wake()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     client = storage.Client(project=order.project)
     play(order, Bucket(client.bucket(order.bucket)), os.environ[URI], stop)

@@ -18,7 +18,8 @@ from hydra_gce.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.lease import Holder
 from tests.e2e.on_server import TOLD, tell
-from tests.e2e.project import PATIENCE_S, Ended, Project, eventually, hydra_gce
+from tests.e2e.person import terminal_of
+from tests.e2e.project import Ended, Project, eventually, hydra_gce
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -35,6 +36,7 @@ WAITS = (
     return cfg.x * cfg.x
 """
 )
+QUESTION = r"\[d\]etach .*\[c\]ancel all jobs, \[k\]eep watching\? "
 COUNTS = """
     from step import STEP
 
@@ -131,32 +133,21 @@ def test_a_person_leaves_with_ctrl_c_comes_back_and_the_one_in_the_background_ma
     project: Project, engine: Backend
 ) -> None:
     project.program(WAITS)
-    command = project.command("+x=3")
-    terminal = pexpect.spawn(
-        command[0],
-        command[1:],
-        cwd=str(project.directory),
-        encoding="utf-8",
-        timeout=PATIENCE_S,
-        use_poll=True,
-    )
-    try:
+    with terminal_of(project.command("+x=3"), project.directory) as terminal:
         terminal.expect(r"sweep ([a-z]+-[a-z]+)")
         sweep = terminal.match[1]
         terminal.expect("RUNNING")
         terminal.sendintr()
-        terminal.expect(r"\[d\]etach .*\[c\]ancel all jobs, \[k\]eep watching\? ")
+        terminal.expect(QUESTION)
         terminal.sendline("k")
         terminal.expect("RUNNING")
         terminal.sendintr()
-        terminal.expect(r"\[d\]etach")
+        terminal.expect(QUESTION)
         terminal.sendintr()  # the second time is an answer
-        terminal.expect("the VMs go on")
+        terminal.expect("the VMs go on: hydra-gce attach")
         terminal.expect(pexpect.EOF)
         terminal.wait()
         assert terminal.exitstatus == 130
-    finally:
-        terminal.close(force=True)
     assert HereCompute(engine).instances(sweep)
     eventually(lambda: holder(engine, sweep), "nobody watches in the background")
 

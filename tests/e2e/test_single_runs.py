@@ -16,7 +16,8 @@ import yaml
 from hydra_gce.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.on_server import TOLD, tell
-from tests.e2e.project import PATIENCE_S, SMALL, Ended, Project, Running, eventually, hydra_gce, sweep_in
+from tests.e2e.person import terminal_of
+from tests.e2e.project import SMALL, Ended, Project, Running, eventually, hydra_gce, sweep_in
 from tests.e2e.test_coming_back import attach, files_in, started
 
 pytestmark = pytest.mark.timeout(600)
@@ -201,22 +202,17 @@ def test_sigterm_of_the_command_reaches_the_launcher(project: Project, engine: B
 def test_in_a_terminal_ctrl_c_asks_and_leaving_leaves_it(project: Project, engine: Backend) -> None:
     project.program(WAITS)
     words = ["-m", "hydra_gce.cli", "run", "--", sys.executable, "app.py", "hydra.run.dir=out", *HERE]
-    terminal = pexpect.spawn(
-        sys.executable, words, cwd=str(project.directory), encoding="utf-8", use_poll=True, timeout=PATIENCE_S
-    )
-    try:
+    with terminal_of([sys.executable, *words], project.directory) as terminal:
         terminal.expect(r"sweep ([a-z]+-[a-z]+)")
         sweep = terminal.match[1]
         terminal.expect("well under way")
         terminal.sendintr()
         terminal.expect(r"\[d\]etach .*\[k\]eep watching\? ")
         terminal.sendline("d")
-        terminal.expect("the VMs go on")
+        terminal.expect("the VMs go on: hydra-gce attach")
         terminal.expect(pexpect.EOF)
         terminal.wait()
         assert terminal.exitstatus == 130
-    finally:
-        terminal.close(force=True)
     tell(engine, sweep, "end")
     ended, came = attach(sweep)
     assert ended.code == 0, ended.said

@@ -19,6 +19,7 @@ from hydra_gce.lease import Holder, Lease
 from hydra_gce.tracking.mode import Mode
 from hydra_gce.tracking.uplink import play
 from hydra_gce.tracking.uplink_order import Order
+from hydra_gce.wake import Wake
 from tests.patience import wait_until
 from tests.tracking.lab import STARTED, SWEEP, Scribe, relay_for, tracked_sweep
 
@@ -33,7 +34,7 @@ def sweep() -> str:
 def uplink(bucket: Bucket, server: str, sweep: str, attempt: int = 1) -> Iterator[None]:
     tracked = asdict(tracked_sweep(sweep, experiment="membrane"))
     order = Order("p", bucket.name, 0, attempt, "hg-0", "us-central1-a", tracked)
-    stop = threading.Event()
+    stop = Wake()
     thread = threading.Thread(target=play, args=(Order.from_json(order.to_json()), bucket, server, stop))
     thread.start()
     try:
