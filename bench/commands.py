@@ -31,14 +31,14 @@ import requests
 
 from bench import page
 from bench.simulation import cloud
-from hydra_gce.backend import LOCAL_PROJECT, Backend
 from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.cloud.backend import LOCAL_PROJECT, Backend
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState, JobStatus
+from hydra_gce.labels import SWEEP_LABEL
 from hydra_gce.local.home import Home
 from hydra_gce.machines import VMRequest, resolve
 from hydra_gce.money.ledger import Ledger
-from hydra_gce.request import SWEEP_LABEL
 from hydra_gce.usage import Usage
 from hydra_gce.view import JobView, SweepView, to_json
 from scripts.embedded_lab import Lab

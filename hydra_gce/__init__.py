@@ -3,16 +3,22 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hydra_gce.api import attach as attach
-    from hydra_gce.api import map as map
-    from hydra_gce.api import submit as submit
-    from hydra_gce.job import Job as Job
-    from hydra_gce.job import Status as Status
+    from hydra_gce.api.calls import attach as attach
+    from hydra_gce.api.calls import map as map
+    from hydra_gce.api.calls import submit as submit
+    from hydra_gce.api.job import Job as Job
+    from hydra_gce.api.job import Status as Status
 
 __version__ = "0.1.0"
 __all__ = ["Job", "Status", "attach", "map", "submit"]
 
-_MODULES = {"submit": "api", "map": "api", "attach": "api", "Job": "job", "Status": "job"}
+_MODULES = {
+    "submit": "api.calls",
+    "map": "api.calls",
+    "attach": "api.calls",
+    "Job": "api.job",
+    "Status": "api.job",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -71,13 +71,8 @@ def is_held(bucket: Bucket, names: SweepNames, held: Claim) -> bool:
 
 
 def release(bucket: Bucket, names: SweepNames, held: Claim) -> Claim | None:
-    """Gives a held job back for the next attempt; None if the claim is no longer what ``held`` says."""
+    """Gives a job that is held, or done, to the next attempt; None if the claim is no longer what ``held`` says."""
     return _replace(bucket, names, Claim(held.num, held.attempt, held.instance, "released", held.generation))
-
-
-def reopen(bucket: Bucket, names: SweepNames, done: Claim) -> Claim | None:
-    """Gives a job that was done back for another attempt; None if the claim is no longer what ``done`` says."""
-    return release(bucket, names, done)
 
 
 def mend(bucket: Bucket, names: SweepNames, num: int, attempt: int) -> Claim | None:

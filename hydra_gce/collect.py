@@ -13,9 +13,9 @@ from omegaconf import open_dict, read_write
 
 from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.compose import Point
 from hydra_gce.errors import BucketError, CollectError, HydraGCEError, JobFailed
 from hydra_gce.jobs import Failure, JobResult, JobState, seal_result, unseal_result
+from hydra_gce.launch.compose import Point
 from hydra_gce.mirror import read_manifest, restore
 from hydra_gce.paths import translate
 

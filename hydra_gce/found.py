@@ -19,7 +19,7 @@ from hydra_gce.errors import ConfigError, ObjectMissing, UnknownName
 from hydra_gce.jobs import JobStatus
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
     from hydra_gce.home import SweepRecord
 
 LAST = "last"
@@ -62,11 +62,7 @@ class FoundSweep:
 
     def description(self) -> dict[str, Any]:
         """What was asked for: the content of ``sweep.json``; empty where it is gone, or half written."""
-        try:
-            content = json.loads(self.bucket.read(self.names.description))
-        except (ObjectMissing, ValueError):
-            return {}
-        return content if isinstance(content, dict) else {}
+        return described(self.bucket, self.names)
 
     def statuses(self) -> dict[int, JobStatus]:
         """How each job is by its own agent's words, by number: one listing."""
@@ -75,14 +71,24 @@ class FoundSweep:
     def job(self, num: int, statuses: dict[int, JobStatus] | None = None) -> JobStatus:
         """:raises UnknownName: there is none of that number; the message has those there are."""
         known = self.statuses() if statuses is None else statuses
-        self.check_job(num, known)
+        check_job(self.sweep, num, known)
         return known[num]
 
-    def check_job(self, num: int, known: Iterable[int]) -> None:
-        """:raises UnknownName: it is not among those that are known, which are said."""
-        numbers = set(known)
-        if num not in numbers:
-            raise UnknownName(f"sweep {self.sweep} has no job {num}; it has {in_runs(numbers) or 'none yet'}")
+
+def described(bucket: Bucket, names: SweepNames) -> dict[str, Any]:
+    """The content of ``sweep.json``; empty where it is gone, half written, or somebody has written over it."""
+    try:
+        content = json.loads(bucket.read(names.description))
+    except (ObjectMissing, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def check_job(sweep: str, num: int, known: Iterable[int]) -> None:
+    """:raises UnknownName: it is not among those that are known, which are said."""
+    numbers = set(known)
+    if num not in numbers:
+        raise UnknownName(f"sweep {sweep} has no job {num}; it has {in_runs(numbers) or 'none yet'}")
 
 
 def read_statuses(bucket: Bucket, names: SweepNames) -> dict[int, JobStatus]:

@@ -9,18 +9,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus, configure_log, setup_globals
 from hydra.types import HydraContext, TaskFunction
+from hydra.utils import get_class
 from omegaconf import DictConfig
 
-from hydra_gce import compose
-from hydra_gce.errors import CollectError
-from hydra_gce.interrupt import INTERRUPTED, Detached
+from hydra_gce.errors import CollectError, ConfigError
+from hydra_gce.follow.interrupt import INTERRUPTED, Detached
 from hydra_gce.jobs import JobResult, JobState
+from hydra_gce.launch import compose
 from hydra_gce.objective import sought_by
 from hydra_gce.settings import Settings
 from hydra_gce.sweep import Shown, Sweep, Work
 from hydra_gce.watch import Watch
+
+_NO_RESULTS = (
+    "hydra.launcher.wait=false ends the launch as soon as its VMs are asked for, and hydra/sweeper={sweeper} asks for"
+    " the next points when it has the results of these. Leave it out, and let the launch run on (nohup, tmux)"
+)
 
 
 @dataclass
@@ -60,6 +67,8 @@ class HydraSweep:
         return exit_code(collected.result)
 
     def _launched(self, job_overrides: Sequence[Sequence[str]], first: int) -> Watch:
+        if not (self.settings.wait or self.single or asks_once(self.config.hydra.sweeper)):
+            raise ConfigError(_NO_RESULTS.format(sweeper=self.config.hydra.runtime.choices["hydra/sweeper"]))
         setup_globals()
         configure_log(self.config.hydra.hydra_logging, self.config.hydra.verbose)
         sought = sought_by(self.config.hydra.sweeper)
@@ -75,6 +84,11 @@ class HydraSweep:
             raise SystemExit(0) from None
         except Detached as detached:
             raise SystemExit(INTERRUPTED if detached.wish else 0) from None
+
+
+def asks_once(sweeper: DictConfig) -> bool:
+    """Whether it is Hydra's own, which gives all points at once unless ``max_batch_size`` says otherwise."""
+    return issubclass(get_class(sweeper._target_), BasicSweeper) and sweeper.get("max_batch_size") is None
 
 
 def exit_code(result: JobResult) -> int:

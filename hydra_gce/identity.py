@@ -14,8 +14,8 @@ from pathlib import Path
 from random import SystemRandom
 
 import hydra_gce
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.errors import GenerationMismatch
 from hydra_gce.home import SweepRecord, sweep_records
 from hydra_gce.keys import derived

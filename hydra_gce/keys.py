@@ -10,7 +10,7 @@ from hydra_gce.errors import ConfigError
 from hydra_gce.home import sweep_records
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 _ATTRIBUTE = "hydra-gce-key"
 
@@ -54,7 +54,7 @@ def _of_a_vm(backend: Backend, sweep: str) -> bytes | None:
     from google.cloud import compute_v1
 
     from hydra_gce.compute.asking import asking, patiently
-    from hydra_gce.request import SWEEP_LABEL
+    from hydra_gce.labels import SWEEP_LABEL
 
     request = compute_v1.AggregatedListInstancesRequest(
         project=backend.project, filter=f"labels.{SWEEP_LABEL}={sweep}"

@@ -18,12 +18,12 @@ from rich.console import Console
 from rich.text import Text
 
 from hydra_gce import catalog
+from hydra_gce.compute.quotas import Quotas, Shortage, room, shortage
 from hydra_gce.display.grid import Column, grid
 from hydra_gce.errors import ConfigError
 from hydra_gce.machines import Candidate, Offer, ProvisioningModel, offers, shape_of
 from hydra_gce.machines.places import allowed_zones, regions_of
 from hydra_gce.machines.words import one_of, shortened
-from hydra_gce.quotas import Quotas, Shortage, room, shortage
 
 THOUSANDTH = Decimal("0.001")
 

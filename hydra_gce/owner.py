@@ -6,8 +6,6 @@ import getpass
 import re
 import socket
 
-OWNER_LABEL = "hydra-gce-owner"
-
 _LONGEST = 63  # https://cloud.google.com/compute/docs/labeling-resources#requirements
 
 

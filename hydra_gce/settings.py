@@ -6,7 +6,7 @@ calls are not made.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(eq=False, repr=False, match_args=False)
@@ -171,3 +171,14 @@ class Settings:
     wait: bool = True
     # Ctrl-C or SIGTERM where nobody can be asked: cancel (all jobs) or detach (they go on).
     on_interrupt: str = "cancel"
+
+
+def settings_from(values: Any) -> Settings:
+    """``values``: a mapping or a config, nested as the fields are.
+
+    :raises OmegaConfBaseException: there is no such field, or it cannot hold that.
+    """
+    from omegaconf import OmegaConf
+
+    merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.create(values))
+    return cast(Settings, OmegaConf.to_object(merged))

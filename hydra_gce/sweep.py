@@ -12,26 +12,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, NoReturn
 
-from hydra_gce import background, compose, resume, specs, validation
-from hydra_gce.backend import Backend, connect
-from hydra_gce.batch import Batch
+from hydra_gce import validation
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo import pack as cargo
 from hydra_gce.cargo.pack import Cargo, Sent
-from hydra_gce.compose import Point, Program
+from hydra_gce.cloud.backend import Backend, connect
+from hydra_gce.coming_back import resume
+from hydra_gce.coming_back.resume import Decision, Earlier, Matching
 from hydra_gce.compute.process import ComputeProcess
-from hydra_gce.follow import Follower
+from hydra_gce.follow import background
+from hydra_gce.follow.follower import Follower
+from hydra_gce.follow.watching import Watching
 from hydra_gce.home import only_launch_in
 from hydra_gce.identity import Identity, note_end, register
+from hydra_gce.launch import compose, specs
+from hydra_gce.launch.batch import Batch
+from hydra_gce.launch.compose import Point, Program
+from hydra_gce.launch.plan import Plan
+from hydra_gce.launch.plan import write as write_plan
+from hydra_gce.launch.tracked import tracked_sweep
 from hydra_gce.machines import Candidate, resolve
 from hydra_gce.money.budget import Budget
 from hydra_gce.money.keeper import restored
-from hydra_gce.plan import Plan
-from hydra_gce.plan import write as write_plan
 from hydra_gce.request import order, vm_request
-from hydra_gce.resume import Decision, Earlier, Matching
 from hydra_gce.settings import Settings
-from hydra_gce.tracked import tracked_sweep
 from hydra_gce.tracking import mode
 from hydra_gce.tracking.mode import Mode, Way
 from hydra_gce.watch import Watch
@@ -97,7 +101,7 @@ class Sweep:
         :raises interrupt.Detached: it goes on without us.
         """
         with self._begun(work) as batch:
-            return self._follower.follow(batch)
+            return Watching(self._follower, batch).to_the_end()
 
     def leave(self, work: Work) -> Batch:
         """Sends one batch, and leaves the rest to a process in the background."""
@@ -121,7 +125,7 @@ class Sweep:
             program = work.pack()
             packed = cargo.pack(self.settings, compose.script(), Path.cwd(), sweep_dir, self._tell)
             backend = connecting.result()
-            if self.settings.backend == "auto" and backend.kind == "local":
+            if self.settings.backend == "auto" and backend.kind == "local" and self._identity is None:
                 print(NO_PROJECT, file=self.stream, flush=True)
             if self.settings.dry_run:
                 self._show(backend, candidates, points, packed)
@@ -233,7 +237,7 @@ class Sweep:
         self, backend: Backend, candidates: Sequence[Candidate], points: Sequence[Point], packed: Cargo
     ) -> NoReturn:
         """``dry_run``: what would be asked for; nothing is begun."""
-        from hydra_gce import dry_run
+        from hydra_gce.launch import dry_run
 
         nobody = Identity(SweepNames("dry-run"), b"", time.time())
         bucket = self.settings.bucket or backend.default_bucket

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from hydra_gce.follow.interrupt import INTERRUPTED
 from scripts.embedded_lab import Lab, lab
 from scripts.terminal import NotShown, Terminal
 
@@ -105,6 +106,60 @@ def table(lab: Lab) -> None:
         shows(log, r"job 1 (preempted|lost) in", r"job 2  FAILED", r"again +hydra-gce retry")
 
 
+def leaving(lab: Lab) -> None:
+    """Ctrl-C in all three ways, and back again: kept, detached, attached, detached by a second Ctrl-C, cancelled."""
+    lab.bad_day(None)
+    with lab.terminal(f"{SHORT} steps=2000", 80, 24) as terminal:
+        sweep = named(terminal.wait_for(r"sweep \S+ · 1 point.*RUNNING.*images/s"))
+        answered(terminal, "k\r")
+        terminal.wait_for_more("elapsed")
+        one_table(terminal)
+        answered(terminal, "d\r")
+        left(terminal, sweep)
+    with lab.terminal("hydra-gce attach", 80, 24) as terminal:
+        shows(terminal.wait_for(r"RUNNING.*\d+/2000.*images/s"), rf"sweep {sweep} ")
+        one_table(terminal)
+        answered(terminal, "\x03")
+        left(terminal, sweep)
+    shows(lab.piped(f"hydra-gce show {sweep}"), r"RUNNING|running")
+    with lab.terminal(f"hydra-gce attach {sweep}", 80, 24) as terminal:
+        terminal.wait_for(r"RUNNING.*\d+/2000.*images/s")
+        answered(terminal, "c\r")
+        terminal.wait_for("cancelled: the VMs save their work and end")
+        ended = terminal.end(300.0)
+        shows(terminal.text, r"cancelled", r"no VM is left", rf"again +hydra-gce retry {sweep}")
+    if ended != INTERRUPTED:
+        raise NotShown(f"it should end with {INTERRUPTED}, not {ended}:\n{terminal.transcript}")
+    steps = next(lab.directory.glob("multirun/*/*/0/step.txt")).read_text(encoding="utf-8")
+    if not 0 < int(steps) < 2000:
+        raise NotShown(f"what was saved until then has not come home: step {steps}")
+
+
+def answered(terminal: Terminal, keys: str) -> None:
+    """Ctrl-C, and this answer to what it asks."""
+    terminal.interrupt()
+    terminal.wait_for(r"\[d\]etach \(the VMs go on\), \[c\]ancel all jobs, \[k\]eep watching\?")
+    terminal.send(keys)
+
+
+def left(terminal: Terminal, sweep: str) -> None:
+    """The launch is over, the sweep is not."""
+    ended = terminal.end()
+    shows(terminal.transcript, rf"the VMs go on: hydra-gce attach\s+{sweep}\s+comes back")
+    if ended != INTERRUPTED:
+        raise NotShown(f"it should end with {INTERRUPTED}, not {ended}:\n{terminal.transcript}")
+
+
+def named(text: str) -> str:
+    """The sweep's name."""
+    return re.findall(r"sweep (\S+) · ", text)[0]
+
+
+def one_table(terminal: Terminal) -> None:
+    if terminal.text.count("overrides") != 1:
+        raise NotShown(f"not one table:\n{terminal.text}")
+
+
 def wide(lab: Lab) -> None:
     """200x50 from the first line to the last."""
     lab.bad_day(None)
@@ -172,6 +227,7 @@ def shows(text: str, *patterns: str) -> None:
 
 SCENES: Mapping[str, Callable[[Lab], None]] = {
     "table": table,
+    "leaving": leaving,
     "wide": wide,
     "no-color": no_color,
     "dumb": dumb,

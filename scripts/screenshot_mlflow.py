@@ -29,7 +29,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from bench.mlflow_server import MLflowServer
 from hydra_gce.tracking import links
-from hydra_gce.tracking.relay.destination import SWEEP_TAG, from_anywhere
+from hydra_gce.tracking.relay.address import from_anywhere
+from hydra_gce.tracking.relay.destination import SWEEP_TAG
 from scripts.chromium import chromium
 
 WIDTH = 1400

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from google.auth.credentials import AnonymousCredentials
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
     from hydra_gce.bucket import Bucket
+    from hydra_gce.cloud.backend import Backend
 
 # The same examples on every machine and in every run, and no verdict by the clock of a busy one.
 hypothesis.settings.register_profile("everywhere", derandomize=True, deadline=None, database=None)
@@ -143,7 +143,7 @@ def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def embedded() -> Backend:
     """The embedded Compute Engine of this test session, started by the first that asks for it."""
-    from hydra_gce.backend import connect
+    from hydra_gce.cloud.backend import connect
 
     return connect("local", None)
 

@@ -13,8 +13,8 @@ from typing import Any
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
-from hydra_gce.backend import Backend
-from hydra_gce.request import SWEEP_LABEL
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.labels import SWEEP_LABEL
 from tests.local.embedded import PROJECT, ZONE, Embedded
 from tests.local.fake_machine import FakeMachines
 from tests.lossy_proxy import LossyProxy

@@ -15,17 +15,17 @@ from hydra.core.utils import JobStatus as HydraStatus
 from omegaconf import OmegaConf
 
 from hydra_gce import claims
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.claims import Claim
-from hydra_gce.compose import Point
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
+from hydra_gce.compute.quotas import Quotas
 from hydra_gce.fleet import Fleet
 from hydra_gce.jobs import JobResult, JobState, JobStatus, seal_result
+from hydra_gce.launch.compose import Point
 from hydra_gce.machines import Candidate
 from hydra_gce.mirror import Mirror
 from hydra_gce.money.ledger import Ledger
-from hydra_gce.quotas import Quotas
 from hydra_gce.request import Order
 from hydra_gce.settings import VM, Settings
 from hydra_gce.view import JobView

@@ -13,9 +13,9 @@ from hydra.core.utils import JobStatus as HydraStatus
 from hydra_gce import claims
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.collect import Collected, RemoteTraceback, collect, conclude
-from hydra_gce.compose import Point
 from hydra_gce.errors import JobFailed, ObjectMissing
 from hydra_gce.jobs import Failure, JobResult, JobState, seal_result
+from hydra_gce.launch.compose import Point
 from hydra_gce.mirror import Mirror
 from tests.scene import point
 

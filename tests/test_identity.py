@@ -12,8 +12,8 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 
 from hydra_gce import identity
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.home import sweep_records
 from hydra_gce.identity import left_in, note_end, note_watcher, register, taken_up
 from hydra_gce.keys import derived

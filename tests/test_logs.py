@@ -10,15 +10,15 @@ from typing import Any, cast
 import pytest
 
 from hydra_gce import claims, home
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.coming_back.recollect import recollect
 from hydra_gce.errors import SealBroken, UnknownName
 from hydra_gce.found import FoundSweep
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobSpec, JobState, JobStatus, Placement, seal_spec
 from hydra_gce.logs import PROBED, Logs, tail
 from hydra_gce.mirror import Mirror
-from hydra_gce.recollect import recollect
 from tests.patience import wait_until
 
 NAMES = SweepNames("calm-otter")

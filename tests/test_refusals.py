@@ -12,7 +12,7 @@ import pytest
 import requests
 from google.auth.credentials import AnonymousCredentials
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.errors import CredentialsExpired
 from hydra_gce.refusals import Reach, Refusal, judge, quota

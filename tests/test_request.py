@@ -20,13 +20,14 @@ from hydra_gce.cargo.pack import Sent
 from hydra_gce.errors import ConfigError
 from hydra_gce.identity import Identity
 from hydra_gce.jobs import Placement
+from hydra_gce.labels import JOB_LABEL, SWEEP_LABEL
 from hydra_gce.local.compute.cloud import Cloud, Machine
 from hydra_gce.local.compute.instance_draft import draft_instance
 from hydra_gce.local.host import Host
 from hydra_gce.local.store import Store
 from hydra_gce.machines import Candidate, resolve
 from hydra_gce.names import sweep_name
-from hydra_gce.request import JOB_LABEL, SWEEP_LABEL, Order, order, startup_script, to_message, vm_request
+from hydra_gce.request import Order, order, startup_script, to_message, vm_request
 from hydra_gce.settings import VM, Settings
 from tests.local.schema import violations
 

@@ -21,8 +21,8 @@ from requests.exceptions import RequestException
 
 from hydra_gce.agent.departure import Departure
 from hydra_gce.bucket import Bucket, Entry
+from hydra_gce.cloud.unreachable import UNREACHABLE
 from hydra_gce.errors import Damaged
-from hydra_gce.unreachable import UNREACHABLE
 
 if TYPE_CHECKING:
     from google.cloud import storage

@@ -12,7 +12,7 @@ from hydra_gce.catalog.tables import Catalogue
 from hydra_gce.errors import CredentialsError, Unreachable
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 PAGE = 500
 DEADLINE_S = 60.0

@@ -20,7 +20,7 @@ from hydra_gce.errors import Unreachable
 if TYPE_CHECKING:
     from requests import Session
 
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 PAGE = 5000
 DEADLINE_S = 60.0

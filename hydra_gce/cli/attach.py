@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 
-from hydra_gce.cli.common import Verbs, add_backend
+from hydra_gce.cli.common import Verbs, add_sweep
 
 
 def add(verbs: Verbs) -> None:
     verb = verbs.add_parser("attach", help="come back to a sweep, from here or another machine")
-    verb.add_argument("sweep", nargs="?", default="last", help='its name; "last" if left out')
+    add_sweep(verb)
     verb.add_argument("--to", help="where its outputs go; where its launch would have them if left out")
     verb.add_argument(
         "--json", action="store_true", help="what each job returned, for programs; the rest on stderr"
     )
-    verb.add_argument("--bucket", help="the bucket that it travels through; hydra-gce-<project> if left out")
     verb.add_argument("--in-background", action="store_true", help=argparse.SUPPRESS)
-    add_backend(verb)
     verb.set_defaults(run=run)
 
 
@@ -26,11 +24,11 @@ def run(options: argparse.Namespace) -> int:
     import sys
     from pathlib import Path
 
-    from hydra_gce import background
     from hydra_gce.cli.common import MINUTES, find_sweep
-    from hydra_gce.interrupt import INTERRUPTED, Detached
+    from hydra_gce.coming_back.rejoin import attach, returns
+    from hydra_gce.follow import background
+    from hydra_gce.follow.interrupt import INTERRUPTED, Detached
     from hydra_gce.jobs import JobState
-    from hydra_gce.rejoin import attach, returns
 
     if options.in_background:
         background.hear_interrupts()

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     from dataclasses import asdict
     from pathlib import Path
 
-    from hydra_gce.recollect import recollect
+    from hydra_gce.coming_back.recollect import recollect
 
     found = find_sweep(options.sweep, options, MINUTES)
     brought = recollect(found, Path(options.to) if options.to else None, options.job)

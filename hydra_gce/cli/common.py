@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
     from hydra_gce.found import FoundSweep
     from hydra_gce.home import SweepRecord
 
@@ -66,7 +66,7 @@ def _read_ahead() -> None:
 
 
 def connect(options: argparse.Namespace) -> Backend:
-    from hydra_gce.backend import connect as connect_backend
+    from hydra_gce.cloud.backend import connect as connect_backend
 
     _read_ahead()
     return connect_backend(options.backend, options.project)
@@ -83,7 +83,7 @@ def tell_if_embedded(options: argparse.Namespace, backend: Backend) -> None:
 
 
 def connect_to(record: SweepRecord) -> Backend:
-    from hydra_gce.backend import connect
+    from hydra_gce.cloud.backend import connect
 
     _read_ahead()
     return connect(record.backend, record.project)
@@ -95,8 +95,8 @@ def find_sweep(name: str, options: argparse.Namespace, try_for_s: float = TRY_FO
     :param try_for_s: for so many seconds a request is tried again that nobody answers.
     :raises UnknownName: there is none of that name; the message has the nearest.
     """
-    from hydra_gce.backend import local_is_empty
     from hydra_gce.bucket import Bucket
+    from hydra_gce.cloud.backend import local_is_empty
     from hydra_gce.errors import UnknownName
     from hydra_gce.found import LAST, FoundSweep, did_you_mean, find
     from hydra_gce.home import sweep_records

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _examine(options: argparse.Namespace, settings: Settings, tell: Any) -> str | None:
-    from hydra_gce.backend import connect
+    from hydra_gce.cloud.backend import connect
     from hydra_gce.doctor import examine
     from hydra_gce.doctor.credentials import LOGIN, NAME
     from hydra_gce.doctor.findings import by, error
@@ -96,7 +96,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from hydra_gce.settings import Settings
+    from hydra_gce.settings import settings_from
 
     named = {
         "backend": options.backend if options.backend != "auto" else None,
@@ -113,10 +113,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     given = [f"{name}={value}" for name, value in named.items() if value is not None]
     given += [one.removeprefix(PREFIX) for one in options.settings]
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.from_dotlist(given))
-        settings: Settings = OmegaConf.to_object(merged)  # type: ignore[assignment]
+        return settings_from(OmegaConf.from_dotlist(given))
     except OmegaConfBaseException as wrong:
         field = str(getattr(wrong, "full_key", "") or "")
         said = str(wrong).splitlines()[0]
         raise ConfigError(f"{PREFIX}{field}: {said}") from wrong
-    return settings

@@ -12,11 +12,11 @@ from hydra_gce.cli.common import Verbs, add_backend, add_json, connect, connect_
 from hydra_gce.errors import ConfigError, HydraGCEError, UnknownName
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
     from hydra_gce.compute import HereCompute
     from hydra_gce.compute.leftovers import Found, Leftover
+    from hydra_gce.follow.leave import Remains
     from hydra_gce.home import SweepRecord
-    from hydra_gce.leave import Remains
 
 NOTHING_LEFT = "nothing is left"
 
@@ -36,8 +36,8 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from hydra_gce.compute import HereCompute
+    from hydra_gce.follow.leave import Remains, clear
     from hydra_gce.home import sweep_records
-    from hydra_gce.leave import Remains, clear
 
     if bool(options.sweep) == options.all:
         raise ConfigError("hydra-gce down: name one sweep (hydra-gce ls shows them), or say --all")
@@ -160,7 +160,7 @@ def _is_sure(yes: bool) -> bool:
 
 def _clear(compute: HereCompute, sweep: str | None) -> int:
     from hydra_gce.display.figures import duration
-    from hydra_gce.leave import clear
+    from hydra_gce.follow.leave import clear
 
     began, said = time.monotonic(), ""
 

@@ -58,7 +58,7 @@ def _of_google(error: BaseException) -> tuple[int, str] | None:
     from google.api_core.exceptions import Forbidden, NotFound, Unauthorized
     from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError, RefreshError
 
-    from hydra_gce.unreachable import UNREACHABLE as NO_ANSWER
+    from hydra_gce.cloud.unreachable import UNREACHABLE as NO_ANSWER
 
     said = " ".join(str(error).split())
     if isinstance(error, NO_ANSWER):

@@ -151,7 +151,7 @@ def reader_has_gone(within_s: float) -> bool:
 
 def _over(found: FoundSweep, all_jobs: bool) -> Callable[[Logs], bool]:
     """Whether no line follows: between two batches of a sweeper all jobs have ended, and others come."""
-    from hydra_gce.going import Going
+    from hydra_gce.coming_back.going import Going
 
     going = Going(found)
     return lambda logs: logs.all_ended and not (all_jobs and going())

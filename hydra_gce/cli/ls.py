@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from rich.text import Text
 
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
+    from hydra_gce.coming_back.inventory import SweepInventory
     from hydra_gce.compute.leftovers import Leftover
     from hydra_gce.found import FoundSweep
-    from hydra_gce.inventory import SweepInventory
 
 # Whether names are shown without their sweep's, the least width of the machine, how many columns, the gap between.
 _FORMS = (
@@ -51,8 +51,8 @@ def run(options: argparse.Namespace) -> int:
     now = time.time()
     with ThreadPoolExecutor(2) as pool:
         connecting = pool.submit(connect, options)  # a process of its own, or Google's answer
+        from hydra_gce.coming_back.inventory import inventory, to_json, with_jobs
         from hydra_gce.compute import leftovers
-        from hydra_gce.inventory import inventory, to_json, with_jobs
 
         backend = connecting.result()
         looking = pool.submit(leftovers.find, backend, None, now)
@@ -173,8 +173,8 @@ def _end(one: SweepInventory) -> str:
 
 def _sum(title: str, things: Sequence[Leftover], cost: Decimal | None = None) -> list[str]:
     """``cost``: of the whole sweep, with VMs that are gone."""
+    from hydra_gce.coming_back.inventory import hourly, spent
     from hydra_gce.compute.leftovers import Kind
-    from hydra_gce.inventory import hourly, spent
 
     vms = sum(one.kind is Kind.VM for one in things)
     others = len(things) - vms

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hydra_gce.cli.common import Verbs, add_backend, connect
 
 if TYPE_CHECKING:
-    from hydra_gce.quotas import Quotas
+    from hydra_gce.compute.quotas import Quotas
 
 ROWS = 20
 
@@ -60,9 +60,9 @@ def run(options: argparse.Namespace) -> int:
 
 def _quotas(options: argparse.Namespace) -> Quotas:
     """What the project may have. Prices need no account: that there is none ends it only where one is asked for."""
-    from hydra_gce.backend import kind_of
+    from hydra_gce.cloud.backend import kind_of
+    from hydra_gce.compute.quotas import Quotas, read
     from hydra_gce.errors import CredentialsError
-    from hydra_gce.quotas import Quotas, read
 
     if options.backend == "auto" and kind_of("auto", options.project) == "local":
         return Quotas(project="", unknown="Quotas are not known: no Google Cloud project was found here.")

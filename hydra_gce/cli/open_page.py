@@ -11,7 +11,7 @@ from hydra_gce.cli.common import Verbs, add_json, add_place, find_sweep, print_j
 from hydra_gce.errors import UnknownName
 
 if TYPE_CHECKING:
-    from hydra_gce.seen import Seen
+    from hydra_gce.coming_back.seen import Seen
 
 PAGES = ("mlflow", "vm", "bucket")
 
@@ -29,12 +29,13 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from hydra_gce.seen import see
+    from hydra_gce.coming_back.seen import see
+    from hydra_gce.found import check_job
 
     sweep, num = _asked(options.words)
     seen = see(find_sweep(sweep, options))
     if num is not None:
-        seen.found.check_job(num, [job.num for job in seen.view.jobs])
+        check_job(seen.found.sweep, num, [job.num for job in seen.view.jobs])
     pages = pages_of(seen, num)
     if options.json:
         print_json(

@@ -34,7 +34,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from hydra_gce.outputs import chosen, newest
+    from hydra_gce.coming_back.outputs import chosen, newest
 
     sweep, num, paths = sweep_and_job(options.words, _USAGE)
     found = find_sweep(sweep, options, MINUTES)
@@ -53,9 +53,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _fetch(found: FoundSweep, num: int, paths: list[str], to: Path) -> int:
+    from hydra_gce.coming_back.outputs import chosen
+    from hydra_gce.coming_back.outputs import newest_attempt as attempt_of
     from hydra_gce.mirror import restore_newest
-    from hydra_gce.outputs import chosen
-    from hydra_gce.outputs import newest_attempt as attempt_of
 
     what = f"job {num} of {found.sweep}"
     restored = restore_newest(

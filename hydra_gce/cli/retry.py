@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from hydra_gce.cli.common import Verbs, add_backend
+from hydra_gce.cli.common import Verbs, add_place
 
 
 def add(verbs: Verbs) -> None:
@@ -14,16 +14,15 @@ def add(verbs: Verbs) -> None:
         "jobs", nargs="*", type=int, help="their numbers; all that failed or were cancelled if left out"
     )
     verb.add_argument("--no-wait", action="store_true", help="leave; hydra-gce attach comes back")
-    verb.add_argument("--bucket", help="the bucket that it travels through; hydra-gce-<project> if left out")
-    add_backend(verb)
+    add_place(verb)
     verb.set_defaults(run=run, to=None, json=False, in_background=False)
 
 
 def run(options: argparse.Namespace) -> int:
-    from hydra_gce import background
     from hydra_gce.cli import attach
     from hydra_gce.cli.common import MINUTES, find_sweep
-    from hydra_gce.retry import retry
+    from hydra_gce.coming_back.retry import retry
+    from hydra_gce.follow import background
 
     found = find_sweep(options.sweep, options, MINUTES)
     again = retry(found.backend, found.bucket, found.sweep, options.jobs)

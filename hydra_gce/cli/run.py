@@ -57,7 +57,7 @@ def add(verbs: Verbs) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from hydra_gce.run_command import run_command
+    from hydra_gce.single.run_command import run_command
 
     words = options.rest[1:] if options.rest[:1] == ["--"] else options.rest
     return run_command(words, list(overrides(options)))

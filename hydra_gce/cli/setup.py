@@ -13,7 +13,7 @@ from hydra_gce.cli.common import Verbs, add_backend, connect, tell_if_embedded
 from hydra_gce.errors import ConfigError, CredentialsError, HydraGCEError
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
     from hydra_gce.setup import Wishes
     from hydra_gce.setup.step import Removal
 
@@ -251,7 +251,7 @@ class _told:
         from google.api_core.exceptions import Forbidden, GoogleAPICallError, Unauthorized
         from google.auth.exceptions import GoogleAuthError
 
-        from hydra_gce.unreachable import UNREACHABLE
+        from hydra_gce.cloud.unreachable import UNREACHABLE
 
         if isinstance(error, (Unauthorized, GoogleAuthError)) and not isinstance(error, UNREACHABLE):
             raise CredentialsError(
@@ -269,7 +269,7 @@ class _told:
 
 
 def _sentence(error: BaseException) -> str:
-    from hydra_gce.rest import sentence
+    from hydra_gce.cloud.rest import sentence
 
     said = sentence(error)
     return said if said.endswith(".") else f"{said}."

@@ -12,7 +12,7 @@ from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_j
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from hydra_gce.seen import Seen
+    from hydra_gce.coming_back.seen import Seen
     from hydra_gce.view import JobView
 
 _NEWS = 8
@@ -42,7 +42,7 @@ def add(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     from hydra_gce.cli.known import note_jobs
-    from hydra_gce.seen import as_json, see
+    from hydra_gce.coming_back.seen import as_json, see
 
     seen = see(find_sweep(options.sweep, options))
     note_jobs(seen.found.sweep, [job.num for job in seen.view.jobs])

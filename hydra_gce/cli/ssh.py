@@ -58,12 +58,13 @@ def vm_of(found: FoundSweep, num: int) -> tuple[str, str, Json]:
 
     :raises UnknownName: it has none now.
     """
+    from hydra_gce.coming_back.seen import see
     from hydra_gce.compute import quick
-    from hydra_gce.seen import see
+    from hydra_gce.found import check_job
 
     seen = see(found)
     jobs = {job.num: job for job in seen.view.jobs}
-    found.check_job(num, jobs)
+    check_job(found.sweep, num, jobs)
     job = jobs[num]
     state = job.state.value
     if not (job.instance and job.zone):

@@ -12,8 +12,8 @@ from hydra_gce.cli.common import Verbs, add_json, add_sweep, find_sweep, print_j
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from hydra_gce.coming_back.seen import Seen
     from hydra_gce.jobs import JobStatus
-    from hydra_gce.seen import Seen
     from hydra_gce.usage import Usage
     from hydra_gce.view import JobView
 
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from hydra_gce.cli.known import note_jobs
-    from hydra_gce.seen import see
+    from hydra_gce.coming_back.seen import see
 
     found = find_sweep(options.sweep, options)
     seen = see(found)
@@ -59,7 +59,7 @@ def _live(console: Any, found: Any, seen: Seen) -> int:
     from rich.console import Group
     from rich.live import Live
 
-    from hydra_gce.seen import see
+    from hydra_gce.coming_back.seen import see
 
     def drawn(seen: Seen) -> Group:
         shown = lines(seen, console.width)

@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     import subprocess
 
     from hydra_gce.tracking import links
-    from hydra_gce.tracking.relay.destination import without_password
+    from hydra_gce.tracking.relay.address import without_password
 
     record = record_of(options.sweep)
     if record.tracking_uri is None:

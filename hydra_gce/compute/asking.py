@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from hydra_gce.cloud.unreachable import EXPIRED, UNREACHABLE
 from hydra_gce.errors import CredentialsError, CredentialsExpired, Unreachable
-from hydra_gce.unreachable import EXPIRED, UNREACHABLE
 
 ANSWER_S = 60.0
 _AGAIN_S = 20.0

@@ -7,18 +7,17 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from hydra_gce import quotas
-from hydra_gce.backend import Backend
-from hydra_gce.compute import leftovers
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.compute import leftovers, quotas
 from hydra_gce.compute.asking import asking, patiently
 from hydra_gce.compute.instance import Instance, instance_of
 from hydra_gce.compute.leftovers import Found, Leftover
 from hydra_gce.compute.making import Maker
 from hydra_gce.compute.project_key import project_key
+from hydra_gce.compute.quotas import Quotas
 from hydra_gce.compute.verbs import OPERATION_S
-from hydra_gce.quotas import Quotas
+from hydra_gce.labels import SWEEP_LABEL
 from hydra_gce.refusals import Refusal
-from hydra_gce.request import SWEEP_LABEL
 
 _FEW_ZONES = 4  # an answer over all zones has a part for each of them: a hundred and more
 _CONSOLE_BYTES = 4000

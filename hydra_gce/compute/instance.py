@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hydra_gce.request import SWEEP_LABEL
+from hydra_gce.labels import SWEEP_LABEL
 
 QUEUED = "PENDING"
 """Waits in Google's queue for its place, and costs nothing."""

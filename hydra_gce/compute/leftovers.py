@@ -13,17 +13,16 @@ from decimal import Decimal
 from enum import Enum
 
 from hydra_gce import names
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import instance as instances
 from hydra_gce.compute import quick
 from hydra_gce.compute.asking import asking, patiently
 from hydra_gce.compute.instance import LEAVING, OFF, Instance, instance_in, since_epoch
 from hydra_gce.compute.quick import Json
 from hydra_gce.errors import ConfigError, CredentialsError, Unreachable
-from hydra_gce.listed_price import IDLE_ADDRESS, disk_hourly, gpu_said, listed_price, region_of
+from hydra_gce.labels import OWNER_LABEL, SWEEP_LABEL
 from hydra_gce.machines import prices
-from hydra_gce.owner import OWNER_LABEL
-from hydra_gce.request import SWEEP_LABEL
+from hydra_gce.machines.listed_price import IDLE_ADDRESS, disk_hourly, gpu_said, listed_price, region_of
 
 QUEUED = "QUEUED"
 """The status of a VM that is asked for and not listed yet."""

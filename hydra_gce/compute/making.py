@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.cloud.unreachable import EXPIRED, UNREACHABLE
 from hydra_gce.compute.asking import ANSWER_S, asking, details_of, is_passing, patiently, plain, reason
 from hydra_gce.compute.instance import GONE, QUEUED, Instance, since_epoch
 from hydra_gce.errors import CredentialsExpired, Unreachable
 from hydra_gce.refusals import Reach, Refusal, judge
 from hydra_gce.request import to_message
-from hydra_gce.unreachable import EXPIRED, UNREACHABLE
 
 _LONGEST_WAIT_S = 150.0  # Google answers within two minutes, done or not
 _QUEUE_LOOK_S = 3.0

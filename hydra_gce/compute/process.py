@@ -20,10 +20,10 @@ from multiprocessing.managers import BaseManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import OPERATION_S, Compute, HereCompute, Instance
+from hydra_gce.compute.quotas import Quotas
 from hydra_gce.errors import HydraGCEError
-from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Refusal
 
 if TYPE_CHECKING:

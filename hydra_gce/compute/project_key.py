@@ -16,7 +16,7 @@ from hydra_gce.errors import CredentialsError
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 TEMPLATE = "hydra-gce-key"
 _ITEM = "hydra-gce-project-key"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_gce.compute.asking import asking, patiently
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 Json = dict[str, Any]
 

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from hydra_gce.compute.instance import Instance
 from hydra_gce.compute.leftovers import Found, Leftover
-from hydra_gce.quotas import Quotas
+from hydra_gce.compute.quotas import Quotas
 from hydra_gce.refusals import Refusal
 
 OPERATION_S = 600.0

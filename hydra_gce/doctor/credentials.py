@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hydra_gce.cloud.rest import sentence
 from hydra_gce.doctor.findings import Finding, by, error, ok
 from hydra_gce.doctor.patient import Patient
 from hydra_gce.doctor.who import kind_of, refresh
-from hydra_gce.rest import sentence
 
 NAME = "credentials"
 LOGIN = "gcloud auth application-default login"
@@ -27,7 +27,7 @@ def check(patient: Patient) -> list[Finding]:
     from google.api_core.exceptions import GoogleAPICallError, Unauthorized
     from google.auth.exceptions import GoogleAuthError
 
-    from hydra_gce.unreachable import UNREACHABLE
+    from hydra_gce.cloud.unreachable import UNREACHABLE
 
     refused = None
     try:

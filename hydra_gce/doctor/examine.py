@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
+from hydra_gce.cloud.rest import sentence
 from hydra_gce.doctor import (
     account,
     apis,
@@ -30,7 +31,6 @@ from hydra_gce.doctor import (
 )
 from hydra_gce.doctor.findings import Finding, State, by, error, skipped
 from hydra_gce.doctor.patient import Patient, grant
-from hydra_gce.rest import sentence
 
 CHECKS: tuple[ModuleType, ...] = (
     connection, credentials, project, billing, apis, permissions, machine, quota, bucket, image, network, nat, firewall,
@@ -82,8 +82,8 @@ def _checked(check: ModuleType, patient: Patient, silent: bool) -> list[Finding]
     from google.auth.exceptions import GoogleAuthError
     from requests.exceptions import RequestException
 
+    from hydra_gce.cloud.unreachable import UNREACHABLE
     from hydra_gce.errors import HydraGCEError
-    from hydra_gce.unreachable import UNREACHABLE
 
     name: str = check.NAME
     if silent and check not in OF_THIS_MACHINE:

@@ -13,7 +13,7 @@ from hydra_gce.request import vm_request
 from hydra_gce.settings import Settings
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hydra_gce.compute.quotas import Quotas, Shortage, read, room, shortage
 from hydra_gce.doctor.findings import Finding, Remedy, by, error, ok, skipped, warning
 from hydra_gce.doctor.patient import Patient, some
 from hydra_gce.errors import ConfigError
 from hydra_gce.machines import Candidate, resolve
-from hydra_gce.quotas import Quotas, Shortage, read, room, shortage
 from hydra_gce.request import vm_request
 from hydra_gce.settings import VM
 

@@ -13,16 +13,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from hydra_gce.compute import GONE, LEAVING, OFF, OPERATION_S, QUEUED, Compute, Instance
+from hydra_gce.compute.quotas import Quotas
 from hydra_gce.errors import Unreachable
 from hydra_gce.fleet.market import Market
 from hydra_gce.fleet.pace import Pace
 from hydra_gce.fleet.search import Closed, NotPlaced, Placed, Search
 from hydra_gce.fleet.waiting import Asked, Waiting, may_wait, unqueued
+from hydra_gce.labels import JOB_LABEL
 from hydra_gce.machines import Candidate, ProvisioningModel
 from hydra_gce.money.ledger import Ledger
-from hydra_gce.quotas import Quotas
 from hydra_gce.refusals import Refusal
-from hydra_gce.request import JOB_LABEL, Order
+from hydra_gce.request import Order
 
 _PARALLEL_SEARCHES = 64
 _LOOK_EVERYWHERE_S = 60.0

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from hydra_gce.compute.quotas import Quotas, Shortage, shortage
 from hydra_gce.machines import Candidate, ProvisioningModel
-from hydra_gce.quotas import Quotas, Shortage, shortage
 from hydra_gce.refusals import Reach, Refusal
 
 REFUSAL_KEPT_S = 60.0

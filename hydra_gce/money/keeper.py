@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from hydra_gce.bucket import ROOT, Bucket
+from hydra_gce.cloud.unreachable import AWAY
 from hydra_gce.errors import ConfigError, ObjectMissing
 from hydra_gce.machines import Candidate
 from hydra_gce.money.ledger import Ledger
-from hydra_gce.unreachable import AWAY
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from hydra_gce.quotas import SERVICE_METRICS, link
+from hydra_gce.compute.quotas import SERVICE_METRICS, link
 from hydra_gce.refusals.answer import Answer, value
 from hydra_gce.refusals.refusal import Reach, Refusal
 

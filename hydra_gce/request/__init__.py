@@ -4,7 +4,6 @@
 `vm.instance` against the API's own fields.
 """
 
-from hydra_gce.request.body import JOB_LABEL, SWEEP_LABEL
 from hydra_gce.request.order import (
     DEFAULT_MACHINE_TYPE,
     Order,
@@ -16,8 +15,6 @@ from hydra_gce.request.overlay import to_message
 
 __all__ = [
     "DEFAULT_MACHINE_TYPE",
-    "JOB_LABEL",
-    "SWEEP_LABEL",
     "Order",
     "order",
     "startup_script",

@@ -12,9 +12,6 @@ from hydra_gce.machines import Candidate, ProvisioningModel
 from hydra_gce.machines.images import default_for, link
 from hydra_gce.settings import VM
 
-SWEEP_LABEL = "hydra-gce-sweep"
-JOB_LABEL = "hydra-gce-job"
-
 Json = dict[str, Any]
 
 

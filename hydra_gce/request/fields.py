@@ -9,9 +9,9 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
+from hydra_gce.labels import JOB_LABEL, SWEEP_LABEL
 from hydra_gce.machines.images import NAME, PROJECT
 from hydra_gce.machines.words import one_of
-from hydra_gce.request.body import JOB_LABEL, SWEEP_LABEL
 from hydra_gce.request.order import startup_script
 from hydra_gce.request.overlay import RESERVED, wrong_fields
 from hydra_gce.settings import VM

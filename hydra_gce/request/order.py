@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from hydra_gce.labels import JOB_LABEL, OWNER_LABEL, SWEEP_LABEL
 from hydra_gce.machines import Candidate, VMRequest
-from hydra_gce.owner import OWNER_LABEL, owner_here
-from hydra_gce.request.body import JOB_LABEL, SWEEP_LABEL, instance
+from hydra_gce.owner import owner_here
+from hydra_gce.request.body import instance
 from hydra_gce.request.overlay import overlay
 from hydra_gce.settings import VM, Settings
 

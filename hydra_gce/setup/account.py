@@ -15,7 +15,7 @@ from hydra_gce.setup import hcl, policy
 from hydra_gce.setup.step import MARK, Removal, Step, patiently
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 ROLE_ID = "hydraGceVm"
 PERMISSIONS = ("compute.instances.delete",)

@@ -14,7 +14,7 @@ from hydra_gce.setup.account import Account
 from hydra_gce.setup.step import Removal, Step
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 APIS = (*NEEDED, *USEFUL, TUNNEL)
 _DONE_WITHIN_S = 300.0

@@ -15,7 +15,7 @@ from hydra_gce.setup.step import LABEL, Removal, Step, patiently
 if TYPE_CHECKING:
     from google.cloud import storage
 
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 PREFIXES = tuple(f"{ROOT}{one}/" for one in ("code", "data", "environments", "launcher", "sweeps"))
 MADE = "made"

@@ -12,7 +12,7 @@ from hydra_gce.setup.bucket import ROLE, mark, marked
 from hydra_gce.setup.step import LABEL, Removal, Step, patiently
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 _POLICY_VERSION = 3
 

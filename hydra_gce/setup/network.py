@@ -17,7 +17,7 @@ from hydra_gce.setup.step import MARK, Removal, Step, patiently
 if TYPE_CHECKING:
     from google.cloud import compute_v1
 
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 _WITHIN_S = 120.0
 

@@ -17,7 +17,7 @@ from hydra_gce.setup.network import Firewall, Nat
 from hydra_gce.setup.step import Step
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 PROVIDER = ">= 5.0"
 

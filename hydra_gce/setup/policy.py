@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from hydra_gce.setup.step import patiently
 
 if TYPE_CHECKING:
-    from hydra_gce.backend import Backend
+    from hydra_gce.cloud.backend import Backend
 
 VERSION = 3
 """The oldest that has conditions: https://cloud.google.com/iam/docs/policies#versions"""

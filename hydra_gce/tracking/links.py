@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from urllib.parse import quote, urlencode
 
-from hydra_gce.tracking.relay.destination import ROLE_TAG, SWEEP_TAG, from_anywhere, without_password
+from hydra_gce.tracking.relay.address import from_anywhere, without_password
+from hydra_gce.tracking.relay.destination import ROLE_TAG, SWEEP_TAG
 
 LOCAL_SERVER = "http://127.0.0.1:5000"
 LIVE_PAGES = "hydra-gce"

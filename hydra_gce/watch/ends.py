@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.collect import Collected, collect, conclude
 from hydra_gce.jobs import OWN_FAILURES, Failure, JobState
-from hydra_gce.reopen import reopen
+from hydra_gce.watch.reopen import reopen
 from hydra_gce.watch.track import Track, cause
 
 _AT_ONCE = 2

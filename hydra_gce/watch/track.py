@@ -9,9 +9,9 @@ from decimal import Decimal
 from functools import cached_property
 
 from hydra_gce.collect import Collected
-from hydra_gce.compose import Point
 from hydra_gce.fleet import Placed
 from hydra_gce.jobs import Failure, JobState, JobStatus
+from hydra_gce.launch.compose import Point
 from hydra_gce.money.ledger import AttemptCost
 from hydra_gce.objective import Sense, sense_of
 from hydra_gce.tracking.progress import KEPT, thinned, total_steps

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from hydra_gce.bucket import Bucket, SweepNames
-from hydra_gce.compose import Point
 from hydra_gce.fleet import Fleet, Placed
 from hydra_gce.jobs import JobState, JobStatus, heartbeat_s
+from hydra_gce.launch.compose import Point
 from hydra_gce.money.budget import Budget
 from hydra_gce.settings import Settings
 from hydra_gce.view import JobView

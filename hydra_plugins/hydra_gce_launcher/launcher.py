@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from hydra_gce.settings import Settings
+from hydra_gce.settings import settings_from
 
 from . import config as _config  # noqa: F401  registers hydra/launcher: gce, however this module is found
 
@@ -24,8 +24,7 @@ class GCELauncher(Launcher):
     """Runs each point of a sweep in a Compute Engine VM of its own."""
 
     def __init__(self, **settings: Any) -> None:
-        merged = OmegaConf.merge(OmegaConf.structured(Settings), OmegaConf.create(settings))
-        self._settings = cast(Settings, OmegaConf.to_object(merged))
+        self._settings = settings_from(settings)
         self._sweep: HydraSweep | None = None
         self._setup: dict[str, Any] = {}
 

@@ -1,6 +1,6 @@
 """Single runs: the sweeper behind ``hydra-gce run``, and a word to whoever names our launcher without ``-m``.
 
-Imported at each start of each Hydra program: what is done is in ``hydra_gce.single``.
+Imported at each start of each Hydra program: what is done is in ``hydra_gce.single.sweeper``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ConfigStore.instance().store(
     provider="hydra_gce_launcher",
 )
 if "HYDRA_GCE_RUN" in os.environ:
-    from hydra_gce.run_notes import HYDRA, note
+    from hydra_gce.single.run_notes import HYDRA, note
 
     note(HYDRA)
 
@@ -40,7 +40,7 @@ class GCESingleRun(Sweeper):
         self._setup = {"hydra_context": hydra_context, "task_function": task_function, "config": config}
 
     def sweep(self, arguments: list[str]) -> Any:
-        from hydra_gce.single import run
+        from hydra_gce.single.sweeper import run
 
         raise SystemExit(run(arguments, **self._setup))
 
@@ -50,6 +50,6 @@ class GCEHint(SearchPathPlugin):
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         if any(word.startswith("hydra/launcher=") for word in sys.argv):
-            from hydra_gce.hint import hint
+            from hydra_gce.single.hint import hint
 
             hint(search_path)

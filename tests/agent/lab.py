@@ -17,15 +17,15 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import HydraContext, RunMode, TaskFunction
 
-from hydra_gce import compose
 from hydra_gce.agent.__main__ import Agent
 from hydra_gce.agent.departure import Departure
 from hydra_gce.agent.instance import Instance
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cargo import snapshot
 from hydra_gce.collect import Collected, collect
-from hydra_gce.compose import Point
 from hydra_gce.jobs import JobSpec, JobStatus, Placement, seal_spec
+from hydra_gce.launch import compose
+from hydra_gce.launch.compose import Point
 from hydra_gce.mirror import restore_newest
 
 KEY = b"k" * 32

@@ -16,9 +16,9 @@ from google.auth.credentials import AnonymousCredentials
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
-from hydra_gce.backend import Backend
 from hydra_gce.catalog import shelf
 from hydra_gce.catalog.tables import Catalogue
+from hydra_gce.cloud.backend import Backend
 from tests.catalog.price_list import Sku
 
 ZONES_WITH_TYPES = ("us-central1-a", "us-east4-a", "europe-west4-a")

@@ -305,7 +305,7 @@ def test_setup_says_what_it_found_and_why_prices_stay(
 ) -> None:
     stub.refusals["/skus"] = 403
     with serving(stub) as backend:
-        monkeypatch.setattr("hydra_gce.backend.connect", lambda *_: backend)
+        monkeypatch.setattr("hydra_gce.cloud.backend.connect", lambda *_: backend)
         assert main(["setup", "--refresh", "--backend", "cloud"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[1] == f"{len(Catalogue(shelf.place()).machine_types)} machine types, 130 zones in 43 regions"
@@ -318,6 +318,6 @@ def test_setup_that_failed_says_that_nothing_was_changed(
 ) -> None:
     stub.refusals["/zones"] = 400
     with serving(stub) as backend:
-        monkeypatch.setattr("hydra_gce.backend.connect", lambda *_: backend)
+        monkeypatch.setattr("hydra_gce.cloud.backend.connect", lambda *_: backend)
         assert main(["setup", "--refresh", "--backend", "cloud"]) == 7
     assert "Nothing was changed" in capsys.readouterr().err

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hydra_gce.backend import Backend, connect
+from hydra_gce.cloud.backend import Backend, connect
 from hydra_gce.compute import HereCompute
 from tests.chaos.program import PROGRAM, STEPS, right_result, value
 from tests.e2e.project import Project, eventually

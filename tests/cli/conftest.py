@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
 from hydra_gce.cli import main
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.home import SweepRecord
 from hydra_gce.machines import VMRequest, resolve

@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.cli import exits
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.home import SweepRecord
 from tests.cli.conftest import NOBODY, PLACE, Command

@@ -45,7 +45,7 @@ def test_each_error_has_its_code(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr("hydra_gce.seen.see", fail)
+    monkeypatch.setattr("hydra_gce.coming_back.seen.see", fail)
     ended, out, err = command("show", record.sweep)
     assert (ended, out) == (code, "")
     assert err.startswith("hydra-gce: ")
@@ -58,7 +58,7 @@ def test_expired_credentials_are_said_with_what_mends_them(
     def fail(*_: object) -> None:
         raise RefreshError("Reauthentication is needed.\nPlease run something")
 
-    monkeypatch.setattr("hydra_gce.seen.see", fail)
+    monkeypatch.setattr("hydra_gce.coming_back.seen.see", fail)
     _, _, err = command("show", record.sweep)
     assert "the credentials here do not work, or have run out" in err
     assert "gcloud auth application-default login" in err
@@ -70,6 +70,6 @@ def test_a_mistake_of_ours_is_not_dressed_up(
     def fail(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("hydra_gce.seen.see", fail)
+    monkeypatch.setattr("hydra_gce.coming_back.seen.see", fail)
     with pytest.raises(ZeroDivisionError):
         command("show", record.sweep)

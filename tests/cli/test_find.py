@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
 from hydra_gce.cli import exits
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState
 from tests.cli.conftest import Command

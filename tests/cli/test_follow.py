@@ -16,8 +16,8 @@ import pytest
 from hydra_gce.bucket import Bucket
 from hydra_gce.cli import exits
 from hydra_gce.cli.logs import seconds
+from hydra_gce.coming_back.going import Going
 from hydra_gce.found import FoundSweep
-from hydra_gce.going import Going
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState
 from hydra_gce.lease import SILENCE_S

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.cli.ls import lines
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.coming_back.inventory import SweepInventory, inventory, to_json
 from hydra_gce.compute import Instance
 from hydra_gce.compute.leftovers import Kind, Leftover
 from hydra_gce.home import SweepRecord
-from hydra_gce.inventory import SweepInventory, inventory, to_json
 from hydra_gce.jobs import JobState, JobStatus
 from tests.cli.conftest import Command
 from tests.cli.stored import Stored

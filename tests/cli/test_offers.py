@@ -12,9 +12,9 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from rich.text import Text
 
-from hydra_gce import backend as backends
-from hydra_gce.backend import Backend
 from hydra_gce.cli import exits, main
+from hydra_gce.cloud import backend as backends
+from hydra_gce.cloud.backend import Backend
 from tests.local.embedded import Embedded
 from tests.local.fake_machine import FakeMachines
 

@@ -9,10 +9,10 @@ import pytest
 
 from hydra_gce.cli import exits, open_page
 from hydra_gce.cli.open_page import pages_of
+from hydra_gce.coming_back.seen import see
 from hydra_gce.found import FoundSweep
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState
-from hydra_gce.seen import see
 from hydra_gce.view import JobView
 from tests.cli.conftest import Command
 from tests.cli.stored import Stored

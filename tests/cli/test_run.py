@@ -11,8 +11,8 @@ import pytest
 
 from hydra_gce.cli import main
 from hydra_gce.errors import ConfigError
-from hydra_gce.program_source import mentions_hydra
-from hydra_gce.run_command import run_command, with_overrides
+from hydra_gce.single.program_source import mentions_hydra
+from hydra_gce.single.run_command import run_command, with_overrides
 
 OURS = ["hydra.mode=MULTIRUN", "hydra/launcher=gce", "hydra/sweeper=gce_single"]
 PROGRAM = """

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from hydra_gce.backend import Backend
 from hydra_gce.cli import exits, parser
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.home import SweepRecord
 from hydra_gce.jobs import JobState
 from hydra_gce.view import JobView

@@ -133,8 +133,8 @@ def test_no_row_is_wider_than_the_terminal(
     stored: Stored, record: SweepRecord, width: int, embedded: object
 ) -> None:
     from hydra_gce.cli.show import lines
+    from hydra_gce.coming_back.seen import see
     from hydra_gce.found import FoundSweep
-    from hydra_gce.seen import see
 
     long = [
         job(num, machine="spot n1-highmem-96 + 8 x V100", metric_name="val/miou", metric=0.5, step=10)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.cli import exits
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.jobs import JobState
 from tests.cli.conftest import PLACE, Command

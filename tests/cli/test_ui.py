@@ -84,6 +84,19 @@ def test_of_a_sweep_that_runs_the_curves_are_opened(
     ]
 
 
+def test_of_a_sweep_that_runs_in_several_experiments_all_curves_are_on_one_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remember("https://mlflow.example.com")
+    monkeypatch.setattr("hydra_gce.tracking.links.points_of", lambda *_: (["r1", "r2"], ["7", "9"]))
+    assert main(["ui", "--no-browser"]) == 0
+    page, _, asked = capsys.readouterr().out.strip().partition("?")
+    assert page == "https://mlflow.example.com/#/compare-experiments/s"
+    query = parse_qs(asked)
+    assert query["experiments"] == ['["7", "9"]']
+    assert query["compareRunsMode"] == ["CHART"]
+
+
 def test_a_store_on_this_machine_is_served_until_ctrl_c(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     runs = points(store, 2)

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from hydra_gce.display import Display
 from hydra_gce.display.log import FILE_NAME
 from hydra_gce.jobs import JobState
-from tests.test_display import Terminal, done, job, view
+from tests.display.test_display import Terminal, done, job, view
 
 ENVIRON = {"TERM": "xterm-256color", "COLUMNS": "80", "LINES": "24"}
 CONSOLE = {

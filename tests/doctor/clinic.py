@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import requests
 
-from hydra_gce.backend import Backend, connect
 from hydra_gce.cli import main
+from hydra_gce.cloud.backend import Backend, connect
 from hydra_gce.local.launch import call
 from hydra_gce.local.services.call import ADMIN, PERSON
 from tests.local.embedded import PROJECT, Embedded

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from hydra_gce.backend import Backend
 from hydra_gce.cli import main
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.doctor import State, examine
 from hydra_gce.doctor.patient import patient_of
 from hydra_gce.settings import Settings

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute.leftovers import Kind, Leftover
+from hydra_gce.compute.quotas import Quota, Quotas
 from hydra_gce.doctor import (
     account,
     apis,
@@ -35,7 +36,6 @@ from hydra_gce.doctor.findings import Finding, State, by, lines, warning
 from hydra_gce.doctor.firewall import Rule
 from hydra_gce.doctor.patient import Patient, patient_of
 from hydra_gce.machines import VMRequest, resolve
-from hydra_gce.quotas import Quota, Quotas
 from hydra_gce.settings import VM, Settings
 
 OK, WARNING, ERROR, SKIPPED = State.OK, State.WARNING, State.ERROR, State.SKIPPED

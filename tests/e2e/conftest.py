@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend, connect
+from hydra_gce.cloud.backend import Backend, connect
 from hydra_gce.compute import HereCompute
 from tests.e2e.project import Project
 

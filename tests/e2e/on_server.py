@@ -12,7 +12,7 @@ from google.cloud import compute_v1
 from mlflow import MlflowClient
 
 from bench.mlflow_server import MLflowServer, User, address_seen_by_vms
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 
 # To stand in a program: whether the test has said a word to its VM.

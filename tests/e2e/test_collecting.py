@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.collect import Collected, collect
-from hydra_gce.compose import Point
 from hydra_gce.errors import SealBroken
 from hydra_gce.home import SweepRecord, sweep_records
 from hydra_gce.jobs import JobResult, JobState, seal_result
+from hydra_gce.launch.compose import Point
 from tests.e2e.project import Ended, Project, hydra_gce
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")

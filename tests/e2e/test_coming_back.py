@@ -14,7 +14,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.lease import Holder
 from tests.e2e.on_server import TOLD, tell

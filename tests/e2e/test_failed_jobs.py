@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.project import Ended, Project, hydra_gce
 

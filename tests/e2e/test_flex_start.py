@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.project import Project, eventually
 

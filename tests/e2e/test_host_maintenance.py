@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.project import Project, eventually
 

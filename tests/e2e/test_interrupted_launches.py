@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.project import Project, eventually, hydra_gce
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import GONE, HereCompute
-from hydra_gce.request import JOB_LABEL
+from hydra_gce.labels import JOB_LABEL
 from tests.e2e.project import PATIENCE_S, Ended, Project, eventually, hydra_gce
 
 # Counts how often it was begun: a second VM for the same job would find the first one's output, and add to it.

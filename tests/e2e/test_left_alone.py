@@ -23,12 +23,12 @@ from google.auth.exceptions import RefreshError
 from hydra.core.utils import JobReturn
 from mlflow import MlflowClient
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.coming_back.rejoin import attach
 from hydra_gce.compute import HereCompute
-from hydra_gce.follow import CREDENTIALS_EXPIRED
+from hydra_gce.follow.follower import CREDENTIALS_EXPIRED
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.rejoin import attach
 from hydra_gce.watch import Watch
 from tests.e2e.on_server import TOLD, tell
 from tests.e2e.project import PATIENCE_S, Ended, Project, Running, eventually, hydra_gce

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.project import Ended, Project, eventually
 

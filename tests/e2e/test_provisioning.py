@@ -11,8 +11,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import GONE, HereCompute
 from tests.e2e.project import Project
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.errors import ConfigError
 from tests.e2e.project import Project
 

@@ -20,8 +20,8 @@ from urllib.parse import quote, quote_plus
 import pytest
 
 from bench.mlflow_server import MLflowServer, User
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import SweepNames
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.on_server import TOLD, runs_in, server_for_vms, tell
 from tests.e2e.project import Ended, Project, eventually

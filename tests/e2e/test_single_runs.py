@@ -13,7 +13,7 @@ import pexpect
 import pytest
 import yaml
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e.on_server import TOLD, tell
 from tests.e2e.person import terminal_of

@@ -18,11 +18,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import hydra_gce
-from hydra_gce.backend import Backend
+from hydra_gce.api.job import Job
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.collect import RemoteTraceback
 from hydra_gce.compute import HereCompute
 from hydra_gce.errors import JobFailed
-from hydra_gce.job import Job
 from hydra_gce.jobs import JobState
 from tests.e2e.on_server import tell
 from tests.e2e.project import PATIENCE_S, Project, eventually

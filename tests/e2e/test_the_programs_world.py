@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from tests.e2e.project import Ended, Project, eventually, hydra_gce
 
 # Each job tells what it sees. The first waits for the test to open a gate, the one thing outside that both can reach.

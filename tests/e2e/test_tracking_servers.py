@@ -16,7 +16,7 @@ import pytest
 from mlflow import MlflowClient
 
 from bench.mlflow_server import MLflowServer, User
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.e2e import project as projects
 from tests.e2e.on_server import TOLD, runs_in, server_for_vms, steps_of, tags_of, tell

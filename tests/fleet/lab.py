@@ -7,10 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hydra_gce.compute import HereCompute
+from hydra_gce.compute.quotas import Quotas
 from hydra_gce.fleet import Fleet, NotPlaced, Placed
 from hydra_gce.machines import Candidate, VMRequest, resolve
 from hydra_gce.money.ledger import Ledger
-from hydra_gce.quotas import Quotas
 from hydra_gce.request import Order
 from hydra_gce.settings import VM
 from tests.compute_stub import Failed, Insert, Made, Outcome, StubbedCompute

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from hydra_gce.compute.quotas import Quota, Quotas
 from hydra_gce.errors import ConfigError
 from hydra_gce.fleet import NotPlaced, Placed
 from hydra_gce.fleet.market import BUSY_KEPT_S, REFUSAL_KEPT_S, ROOM_KEPT_S, Market
 from hydra_gce.machines import Candidate, VMRequest, resolve
-from hydra_gce.quotas import Quota, Quotas
 from hydra_gce.refusals import Reach, Refusal
 from tests.compute_stub import Failed, Refused, StubbedCompute
 from tests.fleet.lab import CANDIDATES, STOCKOUT, ZONES, Lab, all_but, only_in

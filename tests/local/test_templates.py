@@ -10,7 +10,7 @@ from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from tests.local.embedded import PROJECT, Embedded
 

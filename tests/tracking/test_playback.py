@@ -9,9 +9,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from hydra_gce.bucket import Bucket, SweepNames
+from hydra_gce.follow.playback import Playback
 from hydra_gce.jobs import JobState
 from hydra_gce.machines import VMRequest, resolve
-from hydra_gce.playback import Playback
 from tests.compute_stub import StubbedCompute, stubbed_compute
 from tests.patience import wait_until
 from tests.scene import Scene
@@ -107,7 +107,7 @@ def test_a_sweep_with_a_failed_job_has_failed(
 def test_a_pile_of_records_is_played_before_the_eyes_of_who_waits(
     scene: Scene, bucket: Bucket, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hydra_gce.playback._LOOK_S", 0.0)
+    monkeypatch.setattr("hydra_gce.follow.playback._LOOK_S", 0.0)
     claim = scene.claim(0, scene.placed(0))
     vm = Scribe(bucket, tmp_path / "vm", 0)
     run_on_vm = vm.run()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
+from hydra_gce.cloud.backend import Backend
 from tests.compute_stub import StubbedCompute, stubbed_compute
 from tests.scene import Scene
 from tests.watch.places import PLACES, Opened

@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.compute.quotas import Quota, Quotas
 from hydra_gce.errors import NoPlace
 from hydra_gce.jobs import Failure, JobState
 from hydra_gce.machines import Candidate, VMRequest, resolve
-from hydra_gce.quotas import Quota, Quotas
 from hydra_gce.settings import Settings
 from tests.compute_stub import Dropped, Failed, Insert, Made, Outcome, StubbedCompute
 from tests.patience import wait_until

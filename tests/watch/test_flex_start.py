@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from google.auth.credentials import AnonymousCredentials
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.compute.leftovers import find
 from hydra_gce.errors import NoPlace
+from hydra_gce.follow.leave import NOTHING_LEFT, delete_all
 from hydra_gce.jobs import JobState
-from hydra_gce.leave import NOTHING_LEFT, delete_all
 from hydra_gce.machines import VMRequest, resolve
 from hydra_gce.settings import Settings
 from tests.local.chaos.weather import bring

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from hydra_gce import claims
-from hydra_gce.backend import Backend
+from hydra_gce.cloud.backend import Backend
 from hydra_gce.errors import JobFailed, Unreachable
 from hydra_gce.jobs import JobState
 from hydra_gce.settings import VM, Settings

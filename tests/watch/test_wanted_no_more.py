@@ -6,8 +6,8 @@ import pytest
 
 from hydra_gce import claims
 from hydra_gce.jobs import JobState, JobStatus
-from hydra_gce.reopen import reopen
 from hydra_gce.settings import Settings
+from hydra_gce.watch.reopen import reopen
 from tests.compute_stub import StubbedCompute
 from tests.patience import wait_until
 from tests.scene import Scene

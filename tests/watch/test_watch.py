@@ -6,12 +6,12 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
-from hydra_gce.backend import Backend
 from hydra_gce.bucket import Bucket
+from hydra_gce.cloud.backend import Backend
+from hydra_gce.cloud.unreachable import UNREACHABLE
 from hydra_gce.errors import SealBroken
 from hydra_gce.jobs import JobState
 from hydra_gce.settings import Settings
-from hydra_gce.unreachable import UNREACHABLE
 from tests.compute_stub import Made, StubbedCompute
 from tests.lossy_proxy import lossy_proxy
 from tests.patience import wait_until

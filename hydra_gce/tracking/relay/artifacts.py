@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 
 from hydra_gce.bucket import REMOVED, Bucket, Entry, SweepNames, checksum
 from hydra_gce.errors import ObjectMissing
-from hydra_gce.tracking.relay.destination import Destination, Refused, Unknown, is_directory
+from hydra_gce.tracking.relay.address import is_directory
+from hydra_gce.tracking.relay.calls import Refused, Unknown
+from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.models import describe_as_file_of_run, note_in_history
 
 _MODELS = "models"

@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from hydra_gce.tracking.relay.destination import Destination, KnownRun, Refused
+from hydra_gce.tracking.relay.calls import Refused
+from hydra_gce.tracking.relay.destination import Destination, KnownRun
 
 RETURN_VALUE = "return_value"
 _OUTPUT = "output"

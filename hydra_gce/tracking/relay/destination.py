@@ -1,5 +1,4 @@
-"""The MLflow store that a sweep's records end in: what is known of the sweep there, and calls that tell bad
-from down.
+"""The MLflow store that a sweep's records end in, and what is known of the sweep there.
 
 Everything that a relay must know after a crash is on the runs themselves, as tags; ``Destination`` reads it
 back.
@@ -8,24 +7,22 @@ back.
 from __future__ import annotations
 
 import getpass
-import os
 import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from hydra_gce.errors import HydraGCEError
+from hydra_gce.tracking.relay.address import from_anywhere, without_password
+from hydra_gce.tracking.relay.calls import Calls, Refused, Unknown
 from hydra_gce.tracking.relay.database import is_database_server, reach
 from hydra_gce.tracking.relay.model_folders import ModelFolder, ModelFolders
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
     from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 SWEEP_TAG = "hydra_gce.sweep"
@@ -41,35 +38,10 @@ PARENT_TAG = "mlflow.parentRunId"
 ENDED_TAG = "hydra_gce.ended"  # the attempt with which the job ended
 
 _VM_ID = re.compile(r"(models:/)?(m-[0-9a-f]{32}|[0-9a-f]{32})")
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:")  # two letters at least: C:/mlruns is a path
 LONGEST_TAG = 5000
 _PAGE = 1000
 _MOST_TAGS = 100
 _Answer = TypeVar("_Answer")
-
-
-class StoreUnavailable(HydraGCEError):
-    """The store does not answer now; what was to be written is written later."""
-
-
-class Forbidden(StoreUnavailable):
-    """The store does not let this user in, or not do this: it may, when somebody has seen to it."""
-
-
-class NotOurTurn(StoreUnavailable):
-    """Another relay plays these records."""
-
-
-class Refused(HydraGCEError):
-    """The store answered that it will not have this."""
-
-
-class Unknown(Refused):
-    """A record or a file is of a run or model that is not known, or not yet."""
-
-
-class _Unclear(HydraGCEError):
-    """A call failed, and the store answers others: it was restarted in between, or will not have this."""
 
 
 @dataclass(frozen=True, order=True)
@@ -139,7 +111,6 @@ class Destination:
         from hydra_gce.tracking import versions
         from hydra_gce.tracking.vm.database import quiet_migrations
 
-        self._may_write = may_write
         self.one_by_one = threading.RLock()
         self.uri = from_anywhere(uri or mlflow.get_tracking_uri())
         self.user = getpass.getuser()
@@ -151,7 +122,7 @@ class Destination:
         """By the ids that programs know: their files are wanted by nobody."""
         self.folders = ModelFolders()
         self._artifacts: dict[str, ArtifactRepository] = {}
-        self._open = False
+        self._calls = Calls(self.uri, may_write)
         if is_database_server(self.uri):
             self.call("be opened", lambda: reach(self.uri))
         with quiet_migrations():
@@ -159,74 +130,12 @@ class Destination:
                 "be opened", lambda: mlflow.MlflowClient(tracking_uri=self.uri)
             )
         self.has_models = self.call("be opened", lambda: versions.has_models(self.client))
-        self._open = True
+        self._calls.probe = lambda: self.client.search_experiments(max_results=1)
         self._read_back()
-
-    # Calls
 
     def call(self, what: str, function: Callable[[], _Answer]) -> _Answer:
         """:raises Refused: the store will not have it; :raises StoreUnavailable: it cannot answer now."""
-        if not self._may_write():
-            raise NotOurTurn("Another relay has taken over this sweep's MLflow records.")
-        try:
-            return self._called(what, function)
-        except _Unclear:
-            pass
-        try:
-            return self._called(what, function)
-        except _Unclear as again:
-            raise Refused(str(again)) from again
-
-    def _called(self, what: str, function: Callable[[], _Answer]) -> _Answer:
-        from mlflow.exceptions import MlflowException
-        from sqlalchemy.exc import SQLAlchemyError
-
-        try:
-            return function()
-        except MlflowException as error:
-            raise self._judged(what, error) from error
-        except (TypeError, ValueError, OverflowError) as error:
-            raise Refused(str(error)) from error
-        except OSError as error:  # a connection that broke, a disk that is full
-            raise self._unavailable(what, str(error)) from error
-        except SQLAlchemyError as error:
-            # A database that is down, or that another process makes at this moment.
-            raise self._unavailable(what, str(error).splitlines()[0]) from error
-
-    def _judged(self, what: str, error: MlflowException) -> HydraGCEError:
-        """What an error of the store means."""
-        message = without_password(str(error).splitlines()[0]) if str(error) else type(error).__name__
-        status: int = error.get_http_status_code()
-        # No record's fault: a token has run out, for one.
-        if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return self._unavailable(what, f"it does not allow this user to ({message})", Forbidden)
-        if _is_lost_connection(error.__cause__):
-            return self._unavailable(what, message)
-        if 400 <= status < 500 and error.error_code != "REQUEST_LIMIT_EXCEEDED":
-            return Refused(message)
-        if error.error_code == "INTERNAL_ERROR" and self._answers():
-            return _Unclear(message)
-        return self._unavailable(what, message)
-
-    def _unavailable(
-        self, what: str, why: str, kind: type[StoreUnavailable] = StoreUnavailable
-    ) -> StoreUnavailable:
-        return kind(
-            f"MLflow at {without_password(self.uri)} could not {what}: {without_password(why).rstrip('.')}. "
-            "The records are safe in the bucket and are tried again."
-        )
-
-    def _answers(self) -> bool:
-        """Whether the store is well: then what it just failed at is the fault of what was written."""
-        from mlflow.exceptions import MlflowException
-
-        if not self._open:
-            return False
-        try:
-            self.client.search_experiments(max_results=1)
-        except (MlflowException, OSError):
-            return False
-        return True
+        return self._calls.call(what, function)
 
     # Runs
 
@@ -456,38 +365,3 @@ class Destination:
         if vm_id in self.runs:
             return scheme + self.runs[vm_id].run_id
         return scheme + self.models.get(vm_id, vm_id)
-
-
-def from_anywhere(uri: str) -> str:
-    """A store on this machine, by its absolute path: whoever looks at it later may be elsewhere.
-
-    A directory (the ``mlruns`` of an earlier project, which MLflow takes where there is one) is allowed from now on:
-    MLflow 3 asks for that, as new projects had better begin with a database.
-    """
-    database = uri.removeprefix("sqlite:///")
-    if database != uri:
-        return f"sqlite:///{Path(database).absolute()}" if database else uri
-    if uri == "databricks" or not is_directory(uri):
-        return uri
-    os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
-    return uri if uri.startswith("file:") else Path(uri).absolute().as_uri()
-
-
-def is_directory(uri: str) -> bool:
-    """Whether this is a place on this machine: a path, or ``file:`` and a path."""
-    return uri.startswith("file:") or not _SCHEME.match(uri)
-
-
-def without_password(text: str) -> str:
-    """An address, or a sentence with addresses in it, without users and passwords."""
-    within = re.sub(r"://[^/\s]*@", "://", text)
-    return re.sub(r"([?&]\w*(?:password|token)\w*=)[^&\s]*", r"\1***", within)
-
-
-def _is_lost_connection(cause: BaseException | None) -> bool:
-    """Whether a database's connection ended under MLflow, which says of some of these that the caller was wrong."""
-    from sqlalchemy.exc import DBAPIError, InterfaceError
-
-    return isinstance(cause, InterfaceError) or (
-        isinstance(cause, DBAPIError) and cause.connection_invalidated
-    )

@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from hydra_gce.tracking.relay.destination import LONGEST_TAG, MODEL_TAG, SWEEP_TAG, Destination, Refused
+from hydra_gce.tracking.relay.calls import Refused
+from hydra_gce.tracking.relay.destination import LONGEST_TAG, MODEL_TAG, SWEEP_TAG, Destination
 from hydra_gce.tracking.relay.runs import Runs
 
 HISTORY_TAG = "mlflow.log-model.history"

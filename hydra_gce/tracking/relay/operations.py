@@ -10,7 +10,8 @@ from mlflow.entities import RunTag
 
 from hydra_gce.tracking import versions
 from hydra_gce.tracking.records import dataset_from_json
-from hydra_gce.tracking.relay.destination import Destination, Refused
+from hydra_gce.tracking.relay.calls import Refused
+from hydra_gce.tracking.relay.destination import Destination
 from hydra_gce.tracking.relay.models import models_of, note_in_history
 from hydra_gce.tracking.relay.runs import Runs
 

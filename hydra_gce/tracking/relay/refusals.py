@@ -7,7 +7,8 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from hydra_gce.tracking.relay.destination import Destination, Refusal, Refused
+from hydra_gce.tracking.relay.calls import Refused
+from hydra_gce.tracking.relay.destination import Destination, Refusal
 
 FILE = "hydra_gce/refused.jsonl"
 TAG = "hydra_gce.refused"

@@ -15,6 +15,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from hydra_gce.tracking.journal import JournalDamaged, Record, read
 from hydra_gce.tracking.records import metric_from_json
+from hydra_gce.tracking.relay.calls import Refused
 from hydra_gce.tracking.relay.destination import (
     POSITION_TAG,
     TWICE_TAG,
@@ -22,7 +23,6 @@ from hydra_gce.tracking.relay.destination import (
     KnownRun,
     Position,
     Refusal,
-    Refused,
 )
 from hydra_gce.tracking.relay.operations import Operations
 from hydra_gce.tracking.relay.repeats import Repeats, history_of

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from hydra_gce.jobs import JobState
+from hydra_gce.tracking.relay.calls import Forbidden, NotOurTurn
 from hydra_gce.tracking.relay.destination import (
     JOB_TAG,
     PARENT_TAG,
@@ -21,9 +22,7 @@ from hydra_gce.tracking.relay.destination import (
     RUN_TAG,
     SWEEP_TAG,
     Destination,
-    Forbidden,
     KnownRun,
-    NotOurTurn,
 )
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from hydra_gce.lease import Lease, awake
-from hydra_gce.tracking.relay.destination import NotOurTurn, Refused, StoreUnavailable
+from hydra_gce.tracking.relay.calls import NotOurTurn, Refused, StoreUnavailable
 
 _POLL_S = 1.0
 _LONGEST_REST_S = 30.0
