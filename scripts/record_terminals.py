@@ -152,7 +152,9 @@ def left(terminal: Terminal, sweep: str) -> None:
 
 def named(text: str) -> str:
     """The sweep's name."""
-    return re.findall(r"sweep (\S+) · ", text)[0]
+    match = re.search(r"sweep (\S+) · ", text)
+    assert match
+    return match[1]
 
 
 def one_table(terminal: Terminal) -> None:
