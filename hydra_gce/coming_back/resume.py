@@ -262,7 +262,7 @@ def begin_again(bucket: Bucket, identity: Identity, decisions: Sequence[Decision
     what runs any more.
     """
     runs = {one.job.point.num for one in decisions if one.runs}
-    for num in wishes.cancelled(bucket, identity.names) & runs:
+    for num in runs & wishes.cancelled(bucket, identity.names).keys():
         wishes.forget_cancel(bucket, identity.names, num)
     anew = [one.job.point.num for one in decisions if one.anew]
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -200,7 +200,9 @@ def _failure_lines(view: SweepView, width: int | None) -> list[Text]:
                 job.num
             )
         elif job.state is JobState.CANCELLED:
-            jobs_by_cause.setdefault(("cancelled", clean(job.note)), []).append(job.num)
+            note = clean(job.note)
+            by_somebody = note.startswith("cancelled")  # cancelled by ada
+            jobs_by_cause.setdefault((note, "") if by_somebody else ("cancelled", note), []).append(job.num)
     lines = []
     for (how, cause), nums in list(jobs_by_cause.items())[:_CAUSES_SHOWN]:
         who = f"job {nums[0]}" if len(nums) == 1 else f"jobs {_few(nums)}"

@@ -48,7 +48,7 @@ def check(patient: Patient) -> list[Finding]:
 def _ask(patient: Patient, email: str) -> Answer:
     from google.api_core.exceptions import Forbidden, NotFound
 
-    from hydra_gce.doctor.examine import off
+    from hydra_gce.doctor.apis import off
 
     iam, path = patient.backend.rest("iam"), f"v1/projects/-/serviceAccounts/{email}"
     try:

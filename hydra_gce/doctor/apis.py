@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 
 from hydra_gce.doctor.findings import Finding, by, error, ok, warning
@@ -41,3 +42,12 @@ def _hinders(missing: Collection[str]) -> bool:
 
 def _short(name: str) -> str:
     return name.removesuffix(".googleapis.com")
+
+
+def off(refused: Exception) -> str | None:
+    """The title of the API whose being off is the reason for a refusal; None where it is another."""
+    if getattr(refused, "reason", None) == "SERVICE_DISABLED":
+        metadata = getattr(refused, "metadata", None) or {}
+        return str(metadata.get("serviceTitle") or metadata.get("service"))
+    match = re.search(r"([A-Z][\w ()-]+ API) has not been used in project", str(refused))
+    return match[1] if match else None

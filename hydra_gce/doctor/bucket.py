@@ -50,7 +50,7 @@ def check(patient: Patient) -> list[Finding]:
 def _ask(patient: Patient) -> Answer:
     from google.api_core.exceptions import Forbidden, NotFound
 
-    from hydra_gce.doctor.examine import off
+    from hydra_gce.doctor.apis import off
 
     client, name = patient.backend.buckets, patient.bucket
     try:

@@ -104,7 +104,7 @@ def _checked(check: ModuleType, patient: Patient, silent: bool) -> list[Finding]
 
 def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
     """A check that may not ask: because of what another check tells, or for want of a permission of its own."""
-    title = off(refused)
+    title = apis.off(refused)
     if title:
         return skipped(name, f"the {title} is off: see APIs")
     if getattr(refused, "reason", None) == "USER_PROJECT_DENIED":
@@ -118,12 +118,3 @@ def _closed(name: str, refused: Exception, patient: Patient) -> Finding:
     return skipped(
         name, f"it may not be asked: {f'{permission} is missing' if permission else said}", by(give)
     )
-
-
-def off(refused: Exception) -> str | None:
-    """The title of the API whose being off is the reason for a refusal; None where it is another."""
-    if getattr(refused, "reason", None) == "SERVICE_DISABLED":
-        metadata = getattr(refused, "metadata", None) or {}
-        return str(metadata.get("serviceTitle") or metadata.get("service"))
-    match = re.search(r"([A-Z][\w ()-]+ API) has not been used in project", str(refused))
-    return match[1] if match else None

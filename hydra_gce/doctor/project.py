@@ -24,7 +24,7 @@ class Answer:
 def check(patient: Patient) -> list[Finding]:
     from google.api_core.exceptions import Forbidden, NotFound
 
-    from hydra_gce.doctor.examine import off
+    from hydra_gce.doctor.apis import off
 
     asked = patient.backend.rest("cloudresourcemanager")
     try:

@@ -195,7 +195,8 @@ class Watching:
         if self._cancelling and not self._cancel_written:
             self._write_cancel()
         # What was asked for from elsewhere.
-        self._watch.cancel(wishes.cancelled(self._batch.bucket, self._names), "cancelled")
+        for num, who in wishes.cancelled(self._batch.bucket, self._names).items():
+            self._watch.cancel([num], f"cancelled by {who}")
         self._watch.tick()
 
     def _heed(self, wish: Wish | None) -> None:

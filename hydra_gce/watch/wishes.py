@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
@@ -15,15 +14,19 @@ _AT_ONCE = 8
 
 def cancel(bucket: Bucket, names: SweepNames, nums: Collection[int], who: str) -> None:
     """These jobs are to be ended; ``who`` says so."""
-    content = json.dumps({"who": who}).encode()
+
+    def wish(num: int) -> None:
+        bucket.write(_name(names, f"cancel-{num}"), b"", metadata={"who": who})
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        list(pool.map(lambda num: bucket.write(_name(names, f"cancel-{num}"), content), nums))
+        list(pool.map(wish, nums))
 
 
-def cancelled(bucket: Bucket, names: SweepNames) -> set[int]:
-    """The jobs that are to be ended."""
-    found = (_CANCEL.fullmatch(entry.name.removeprefix(names.wishes)) for entry in bucket.list(names.wishes))
-    return {int(one[1]) for one in found if one}
+def cancelled(bucket: Bucket, names: SweepNames) -> dict[int, str]:
+    """The jobs that are to be ended, each with who says so."""
+    entries = bucket.list(names.wishes)
+    found = ((_CANCEL.fullmatch(one.name.removeprefix(names.wishes)), one.metadata) for one in entries)
+    return {int(match[1]): metadata.get("who", "") for match, metadata in found if match}
 
 
 def forget_cancel(bucket: Bucket, names: SweepNames, num: int) -> None:

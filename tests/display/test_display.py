@@ -553,7 +553,11 @@ def test_the_best_point_comes_first_whatever_is_sought() -> None:
 def test_what_failed_or_was_cancelled_is_run_again_by_one_command() -> None:
     assert "hydra-gce retry" not in at_end(view([done(0, 0.5)]))
     text = at_end(view([done(0, 0.5), job(1, JobState.CANCELLED), job(2, JobState.CANCELLED)]))
-    assert "jobs 1, 2 cancelled" in text
+    assert "jobs 1, 2 cancelled\n" in text
+    by_ada = [job(num, JobState.CANCELLED, note="cancelled by ada") for num in (1, 2)]
+    assert "jobs 1, 2 cancelled by ada\n" in at_end(view(by_ada))
+    stopped = job(3, JobState.CANCELLED, note="job 0 failed, and hydra.launcher.on_failure=stop")
+    assert "job 3 cancelled: job 0 failed, and hydra" in at_end(view([stopped]))
     assert "again    hydra-gce retry calm-otter" in text
 
 

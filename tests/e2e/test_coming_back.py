@@ -17,6 +17,7 @@ import pytest
 from hydra_gce.cloud.backend import Backend
 from hydra_gce.compute import HereCompute
 from hydra_gce.lease import Holder
+from hydra_gce.owner import owner_here
 from tests.e2e.on_server import TOLD, tell
 from tests.e2e.person import terminal_of
 from tests.e2e.project import Ended, Project, eventually, hydra_gce
@@ -181,6 +182,7 @@ def test_jobs_are_cancelled_from_outside_and_by_ctrl_c(project: Project, engine:
 
     assert ended.code == 130, ended.said
     assert "job 0  CANCELLED" in ended.out and "job 1  CANCELLED" in ended.out, ended.said
+    assert f"jobs 0, 1, 2 cancelled by {owner_here()}" in ended.out, ended.said
     assert "no VM is left" in ended.out and "Traceback" not in ended.said, ended.said
     assert (project.sweep_dir / "0/runs.txt").read_text() == "begun\n"  # what was saved came home
     again = hydra_gce("cancel", sweep)

@@ -16,10 +16,10 @@ def test_jobs_are_wished_to_end_until_that_is_forgotten(bucket: Bucket) -> None:
     wishes.cancel(bucket, NAMES, [1], "bob")
     bucket.write(f"{NAMES.wishes}something-new", b"")  # of a newer version
     wishes.cancel(bucket, SweepNames("calm-otters"), [3], "ada")
-    assert wishes.cancelled(bucket, NAMES) == {1, 12}
+    assert wishes.cancelled(bucket, NAMES) == {1: "bob", 12: "ada"}
     wishes.forget_cancel(bucket, NAMES, 1)
     wishes.forget_cancel(bucket, NAMES, 1)
-    assert wishes.cancelled(bucket, NAMES) == {12}
+    assert wishes.cancelled(bucket, NAMES) == {12: "ada"}
 
 
 def test_a_job_that_is_begun_again_is_to_be_ended_no_more(bucket: Bucket) -> None:
@@ -29,7 +29,7 @@ def test_a_job_that_is_begun_again_is_to_be_ended_no_more(bucket: Bucket) -> Non
     assert claims.finish(bucket, NAMES, held) is not None
     wishes.cancel(bucket, NAMES, [1], "ada")
     assert reopen(bucket, NAMES, 1)
-    assert wishes.cancelled(bucket, NAMES) == set()
+    assert wishes.cancelled(bucket, NAMES) == {}
     (entry,) = bucket.list(NAMES.statuses)
     status = JobStatus.from_metadata(entry.metadata)
     assert (status.state, status.attempt) == (JobState.PENDING, 1)
