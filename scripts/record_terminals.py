@@ -117,13 +117,13 @@ def leaving(lab: Lab) -> None:
         answered(terminal, "d\r")
         left(terminal, sweep)
     with lab.terminal("hydra-gce attach", 80, 24) as terminal:
-        shows(terminal.wait_for(r"RUNNING.*\d+/2000.*images/s"), rf"sweep {sweep} ")
+        shows(terminal.wait_for(r"RUNNING.*\d+/2,000.*images/s"), rf"sweep {sweep} ")
         one_table(terminal)
         answered(terminal, "\x03")
         left(terminal, sweep)
     shows(lab.piped(f"hydra-gce show {sweep}"), r"RUNNING|running")
     with lab.terminal(f"hydra-gce attach {sweep}", 80, 24) as terminal:
-        terminal.wait_for(r"RUNNING.*\d+/2000.*images/s")
+        terminal.wait_for(r"RUNNING.*\d+/2,000.*images/s")
         answered(terminal, "c\r")
         terminal.wait_for("cancelled: the VMs save their work and end")
         ended = terminal.end(300.0)

@@ -40,7 +40,7 @@ def metric_to_json(metric: Any) -> list[Any]:
 def metric_from_json(row: list[Any], translate: Translate) -> Metric:
     key, value, timestamp, step, *more = row
     if not more:
-        return versions.metric(key, float(value), timestamp, step)
+        return Metric(key, float(value), timestamp, step)
     model, dataset_name, dataset_digest = more
     return versions.metric(
         key,

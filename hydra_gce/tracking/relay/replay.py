@@ -55,6 +55,8 @@ class _Batch:
     @property
     def full(self) -> bool:
         metrics, params, tags = len(self.metrics), len(self.params), len(self.tags)
+        if not (params or tags):  # as most are: it is asked for each point
+            return metrics >= self.most
         return (
             metrics >= self.most or params >= _PARAMS or tags >= _TAGS or metrics + params + tags >= _ENTITIES
         )
@@ -179,10 +181,8 @@ class JobReplay:
     def _gather(self, record: Record) -> None:
         vm_id, seq, args = record.args["run"], record.seq, record.args
         self._to.run_id(vm_id)
-        batch = self._room(vm_id, seq)
         for row in args["metrics"]:
-            batch = self._room(vm_id, seq) if batch.full else batch
-            batch.metrics.append((seq, metric_from_json(row, self._to.translate)))
+            self._room(vm_id, seq).metrics.append((seq, metric_from_json(row, self._to.translate)))
         for key, value in args["params"]:
             batch = self._room(vm_id, seq)
             text = self._to.translate(value)
@@ -191,9 +191,10 @@ class JobReplay:
                 batch = self._room(vm_id, seq)
             batch.params[key] = (seq, text)
         for key, value in args["tags"]:
-            batch = self._room(vm_id, seq)
-            batch.tags[key] = (seq, self._to.translate(value))
-        batch.seq = seq
+            self._room(vm_id, seq).tags[key] = (seq, self._to.translate(value))
+        if vm_id not in self._batches:
+            self._batches[vm_id] = _Batch(self._pace.most)
+        self._batches[vm_id].seq = seq
 
     def _room(self, vm_id: str, seq: int) -> _Batch:
         batch = self._batches.get(vm_id)
