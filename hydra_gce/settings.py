@@ -1,8 +1,7 @@
 """All that can be set under ``hydra.launcher``, with its meaning beside it.
 
-Plain dataclasses, no checks: ``hydra_gce.validation`` reads them before anything is started. They are imported at each
-start of each Hydra program on the machine: so annotations are types that nobody need evaluate, and methods that nobody
-calls are not made.
+Plain dataclasses, no checks: ``hydra_gce.validation`` reads them before anything is started. Annotations are types that
+nobody need evaluate, and methods that nobody calls are not made.
 """
 
 from dataclasses import dataclass, field
@@ -171,6 +170,13 @@ class Settings:
     wait: bool = True
     # Ctrl-C or SIGTERM where nobody can be asked: cancel (all jobs) or detach (they go on).
     on_interrupt: str = "cancel"
+
+
+@dataclass(eq=False, repr=False, match_args=False)
+class GCELauncherConf(Settings):
+    """What Hydra composes as ``hydra.launcher``."""
+
+    _target_: str = "hydra_plugins.hydra_gce_launcher.launcher.GCELauncher"
 
 
 def settings_from(values: Any) -> Settings:

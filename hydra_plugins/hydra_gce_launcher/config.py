@@ -1,17 +1,23 @@
 """Registers ``hydra/launcher: gce`` in every Hydra program in whose environment this package is installed."""
 
-from dataclasses import dataclass
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 
-from hydra_gce.settings import Settings
+
+class _WhenAsked:
+    """The config, made when Hydra takes its copy of it: most programs on a machine use another launcher, and to make
+    it takes longer than all else that is done for ours at their start.
+    """
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        from omegaconf import OmegaConf
+
+        from hydra_gce.settings import GCELauncherConf
+
+        return OmegaConf.structured(GCELauncherConf)
 
 
-@dataclass(eq=False, repr=False, match_args=False)
-class GCELauncherConf(Settings):
-    _target_: str = "hydra_plugins.hydra_gce_launcher.launcher.GCELauncher"
-
-
-ConfigStore.instance().store(
-    group="hydra/launcher", name="gce", node=GCELauncherConf, provider="hydra_gce_launcher"
-)
+_store = ConfigStore.instance()
+_store.store(group="hydra/launcher", name="gce", node={}, provider="hydra_gce_launcher")
+_store.repo["hydra"]["launcher"]["gce.yaml"].node = _WhenAsked()

@@ -12,8 +12,6 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from hydra_gce.settings import settings_from
-
 from . import config as _config  # noqa: F401  registers hydra/launcher: gce, however this module is found
 
 if TYPE_CHECKING:
@@ -24,6 +22,8 @@ class GCELauncher(Launcher):
     """Runs each point of a sweep in a Compute Engine VM of its own."""
 
     def __init__(self, **settings: Any) -> None:
+        from hydra_gce.settings import settings_from
+
         self._settings = settings_from(settings)
         self._sweep: HydraSweep | None = None
         self._setup: dict[str, Any] = {}
