@@ -10,6 +10,7 @@ from typing import IO
 
 from hydra_gce.cloud.unreachable import AWAY, EXPIRED
 from hydra_gce.errors import CredentialsExpired, Unreachable
+from hydra_gce.lease import awake
 from hydra_gce.money.ledger import Ledger
 from hydra_gce.settings import Settings
 
@@ -17,6 +18,8 @@ CREDENTIALS_EXPIRED = (
     "Google Cloud does not accept this machine's credentials any more: run gcloud auth application-default login in"
     " another terminal. The VMs go on, and so does this then"
 )
+
+_FORLORN_S = 24 * 3600.0
 
 
 @dataclass
@@ -35,7 +38,9 @@ class Follower:
     echo: IO[str] | None = None
     news: list[tuple[float, str]] = field(default_factory=list)
     estimate: str = ""
-    unreachable: bool = False
+    unreachable_since: float | None = None
+    """By ``clock``, which goes on while a laptop sleeps; None while Google Cloud answers."""
+    clock: Callable[[], float] = awake
 
     def tell(self, line: str) -> None:
         self.news.append((time.time(), line))
@@ -49,16 +54,22 @@ class Follower:
         except (Unreachable, *AWAY) as error:
             self.tell_unreachable(error)
             return False
-        if self.unreachable:
+        if self.unreachable_since is not None:
             self.tell("Google Cloud answers again")
-        self.unreachable = False
+        self.unreachable_since = None
         return True
+
+    @property
+    def is_forlorn(self) -> bool:
+        """In the background nobody would ever end a process whose cloud does not come back."""
+        since = self.unreachable_since
+        return self.in_background and since is not None and self.clock() - since >= _FORLORN_S
 
     def tell_unreachable(self, error: Exception) -> None:
         """Once, until it is reached again."""
-        if self.unreachable:
+        if self.unreachable_since is not None:
             return
-        self.unreachable = True
+        self.unreachable_since = self.clock()
         if isinstance(error, (CredentialsExpired, *EXPIRED)):
             self.tell(CREDENTIALS_EXPIRED)
         else:

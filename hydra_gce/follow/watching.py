@@ -183,6 +183,8 @@ class Watching:
             self._display.update(view)
         if not self._follower.settings.wait and not self._follower.in_background and self._watch.placed:
             raise Detached(None)
+        if self._follower.is_forlorn:
+            raise Detached(None)
 
     def _catches_up(self) -> bool:
         """Whether what another process has shown as ended is still brought here, too."""

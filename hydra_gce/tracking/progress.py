@@ -227,8 +227,8 @@ def thinned(values: Sequence[float], most: int = KEPT) -> list[float]:
 
 
 def _most_telling(metrics: Sequence[str]) -> str:
-    """A validation metric that is no loss (of several the last, in the order in which they were first logged), one of a
-    part ("val_iou.cell") after those of the whole, then a validation loss, then any other (the first).
+    """A validation metric that is no loss (of several the last, in the order in which they were first logged); after
+    those one of a part ("val_iou.cell") or of a moment ("best_val_iou"), a validation loss, any other (the first).
     """
     ranks = [_rank(name) for name in metrics]
     best = max(ranks, default=_NO_METRIC)
@@ -249,7 +249,8 @@ def _rank(name: str) -> int:
         return 0
     if "loss" in lower:
         return 1
-    return 2 if any(mark in name for mark in "./") else _BEST
+    is_apart = any(mark in name for mark in "./") or any(word in lower for word in ("best", "checkpoint"))
+    return 2 if is_apart else _BEST
 
 
 def _unit(metric: str) -> str:

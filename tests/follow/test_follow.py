@@ -40,6 +40,20 @@ class Heard:
         return [self.follower.reached(_step(error)) for error in errors]
 
 
+def test_a_process_in_the_background_does_not_wait_for_ever_for_a_cloud_that_is_gone() -> None:
+    now = [0.0]
+    for in_background in (True, False):
+        heard = Heard(Follower(Settings(), {}, in_background=in_background, clock=lambda: now[0]))
+        heard.tries(Unreachable("away"))
+        now[0] += 23 * 3600
+        heard.tries(Unreachable("away"))
+        assert not heard.follower.is_forlorn
+        now[0] += 3600
+        assert heard.follower.is_forlorn is in_background
+        heard.tries(None)
+        assert not heard.follower.is_forlorn
+
+
 def _step(error: Exception | None) -> Callable[[], None]:
     def step() -> None:
         if error is not None:

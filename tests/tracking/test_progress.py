@@ -55,6 +55,7 @@ def test_without_a_journal_nothing_is_known(path: Path) -> None:
         (["images_per_s"], ""),
         (["loss", "system/eval_cpu"], "loss"),
         (["system/eval_cpu"], ""),
+        (["loss", "val_miou", "checkpoint_val_miou", "best_val_miou"], "val_miou"),
     ],
 )
 def test_the_metric_that_tells_most_is_shown(path: Path, logged: list[str], expected: str) -> None:
