@@ -171,7 +171,7 @@ def _cell(job: JobView, name: str) -> str:
     if name == "where":
         return where(job)
     if name == "machine":
-        return clean(job.machine)
+        return clean(job.machine).partition(" in ")[0]  # where it is stands in a column of its own
     if name == "step":
         return "" if job.step is None else steps(job.step, job.total_steps)
     if name == "metric":
