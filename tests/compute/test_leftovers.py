@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,22 +13,9 @@ from google.cloud import compute_v1
 from hydra_gce.compute.leftovers import QUEUED, Kind, Leftover, find, remove, sweep_of
 from hydra_gce.errors import ConfigError
 from tests.local.embedded import PROJECT, ZONE, eventually
-from tests.lossy_proxy import serving
-from tests.quick_cloud import AnsweringProxy, QuickCloud, quick_cloud
+from tests.quick_cloud import AnsweringProxy, QuickCloud
 
 REGION = "projects/p/regions/us-central1"
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[QuickCloud]:
-    with quick_cloud(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def proxy(cloud: QuickCloud) -> Iterator[AnsweringProxy]:
-    with serving(AnsweringProxy(cloud.embedded.url)) as made:
-        yield made
 
 
 def found(cloud: QuickCloud, sweep: str | None = "calm-otter", later_s: float = 0.0) -> dict[str, Leftover]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,22 +14,9 @@ from hydra_gce.compute.leftovers import _FIELDS
 from hydra_gce.errors import CredentialsError, CredentialsExpired, Unreachable
 from hydra_gce.labels import SWEEP_LABEL
 from tests.local.embedded import PROJECT, ZONE
-from tests.lossy_proxy import serving
-from tests.quick_cloud import AnsweringProxy, QuickCloud, quick_cloud
+from tests.quick_cloud import AnsweringProxy, QuickCloud
 
 LABEL = f"labels.{SWEEP_LABEL}:*"
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[QuickCloud]:
-    with quick_cloud(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def proxy(cloud: QuickCloud) -> Iterator[AnsweringProxy]:
-    with serving(AnsweringProxy(cloud.embedded.url)) as made:
-        yield made
 
 
 def listed(cloud: QuickCloud, collection: str = "instances", wanted: str = LABEL) -> list[dict[str, Any]]:
