@@ -32,6 +32,7 @@ _POLL_S = 0.05
 _LOG_TAIL_LINES = 40
 _PROGRAMS_SHARE = 2 / 3
 _LAST_WORDS_S = 4.0
+_SAME_MOMENT_S = 2.0
 _PARTS_PER_HEARTBEAT = 3
 _UPLINK_S = 30.0
 """For what MLflow's server has not got when the program ends; what is left then, the launcher brings."""
@@ -132,6 +133,10 @@ class Attempt:
         self._say(JobState.RUNNING)
         try:
             left = self._watch(child, courier)
+            ended = Ended(
+                child.returncode, self.scratch / "job_return", oom_kills() > kills_before, place.output_dir
+            )
+            left = left or (not ended.completed and self._went_first(courier))
             # A VM that is taken back has seconds left: they are for the output directory.
             rescued = [] if left else place.rescue()
             whole = courier.finish(self._left_to_save)
@@ -146,9 +151,6 @@ class Attempt:
             raise Lost
         if left or not whole:  # a result without its outputs would be none
             return None, b""
-        ended = Ended(
-            child.returncode, self.scratch / "job_return", oom_kills() > kills_before, place.output_dir
-        )
         result, job_return = ended.judge(courier.log.tail(_LOG_TAIL_LINES))
         return (
             replace(
@@ -224,6 +226,15 @@ class Attempt:
                 return True
         child.kill()
         return False
+
+    def _went_first(self, courier: Courier) -> bool:
+        """Whether the program ended because the VM does. A guest that shuts down tells all processes at once, and the
+        program may be gone before the agent has heard of it.
+        """
+        if not self.departure.wait(_SAME_MOMENT_S):
+            return False
+        courier.hurry()
+        return True
 
     def _grace_s(self) -> float:
         """How long the program may save: a share of what the VM has left, since what it saves must be sent as well."""

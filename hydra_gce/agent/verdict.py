@@ -22,10 +22,14 @@ class Ended:
     oom: bool
     output_dir: Path
 
+    @property
+    def completed(self) -> bool:
+        """Whether it came to a return value. It is written last: a crash while the process ended takes nothing back."""
+        return self.job_return.exists() and not pickle.loads(self.job_return.read_bytes())["failed"]
+
     def judge(self, log_tail: list[str]) -> tuple[JobResult, bytes]:
         """A result, but for what only the attempt knows, and the pickled ``JobReturn``."""
         failed = JobResult("", 0, 0, JobState.FAILED, 0.0, 0.0, log_tail=log_tail)
-        # It is written last: a crash while the process was ending takes nothing back.
         if self.job_return.exists():
             returned = pickle.loads(self.job_return.read_bytes())
             if not returned["failed"]:

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from hydra_gce import claims
 from hydra_gce.agent import lasting_bucket
+from hydra_gce.agent.child import Child
 from hydra_gce.agent.courier import Courier
 from hydra_gce.agent.departure import Cause
 from hydra_gce.bucket import Bucket
@@ -236,6 +237,36 @@ def test_a_job_whose_vm_is_taken_back_goes_on_where_it_was(lab: Lab) -> None:
     collected = lab.collect()
     assert collected.result.attempt == 2
     assert collected.job_return.return_value == "went on from step 5"
+
+
+@pytest.mark.parametrize(
+    "how", ["os.kill(os.getpid(), 15)", "raise SystemExit(143)", "raise ValueError('told')"]
+)
+def test_a_program_that_heard_of_the_vms_end_before_the_agent_goes_on_elsewhere(how: str, lab: Lab) -> None:
+    def train(config: Any) -> None:
+        import os  # noqa: F401  for what is executed
+        from pathlib import Path
+
+        from hydra.core.hydra_config import HydraConfig
+
+        (Path(HydraConfig.get().runtime.output_dir) / "checkpoint").write_text("step 5")
+        exec(how)
+
+    lab.send(train)
+    agent = lab.agent()
+    has_ended = Child.has_ended
+
+    def announced_late(child: Child) -> bool:
+        ended = has_ended(child)
+        if ended:
+            threading.Timer(0.2, agent.departure.announce, (Cause.SHUT_DOWN, 30.0)).start()
+        return ended
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Child, "has_ended", announced_late)
+        agent.work()
+    assert lab.status().state is JobState.PREEMPTED
+    assert lab.outputs()["checkpoint"] == "step 5"
 
 
 def test_a_program_that_does_not_end_in_time_is_killed(lab: Lab) -> None:
