@@ -7,6 +7,7 @@ the pickled ``JobReturn``, the working directory, and how laptop paths are trans
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import sys
@@ -23,6 +24,8 @@ def main(order_file: str) -> None:
     sys.path[0:0] = order["sys_path"]
     sys.argv = [order["script"] or "program"]
     os.chdir(order["cwd"])
+    # That MLflow measures the VM is our wish: it need not say so in the program's log at each start and end of a run.
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.WARNING)
     if is_direct(os.environ):
         from hydra_gce.tracking.vm import direct
 
