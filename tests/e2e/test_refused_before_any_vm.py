@@ -73,6 +73,13 @@ def test_a_value_that_is_wrong(plain: Project, override: str, said: list[str]) -
         assert part in message
 
 
+def test_leaving_at_once_a_sweeper_that_wants_the_results_of_a_batch(plain: Project) -> None:
+    message = refuse(plain, "+x=1,2", "hydra.launcher.wait=false", "hydra.sweeper.max_batch_size=1")
+
+    assert "hydra.launcher.wait=false" in message
+    assert "hydra/sweeper=basic" in message
+
+
 def test_a_task_function_that_holds_a_lock(project: Project) -> None:
     project.write(
         "app.py",
