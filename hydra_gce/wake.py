@@ -19,7 +19,8 @@ class Wake:
         self._read, self._write = os.pipe()
         for end in (self._read, self._write):
             os.set_blocking(end, False)
-            weakref.finalize(self, os.close, end)
+            # Not at the process's end: until then a signal may come.
+            weakref.finalize(self, os.close, end).atexit = False
 
     def set(self) -> None:
         self.is_set = True

@@ -6,7 +6,9 @@ import pickle
 import shutil
 import signal
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from hydra_gce.jobs import Failure, JobResult, JobState
 
@@ -25,14 +27,18 @@ class Ended:
     @property
     def completed(self) -> bool:
         """Whether it came to a return value. It is written last: a crash while the process ended takes nothing back."""
-        return self.job_return.exists() and not pickle.loads(self.job_return.read_bytes())["failed"]
+        return self._returned is not None and not self._returned["failed"]
+
+    @cached_property
+    def _returned(self) -> dict[str, Any] | None:
+        return pickle.loads(self.job_return.read_bytes()) if self.job_return.exists() else None
 
     def judge(self, log_tail: list[str]) -> tuple[JobResult, bytes]:
         """A result, but for what only the attempt knows, and the pickled ``JobReturn``."""
         failed = JobResult("", 0, 0, JobState.FAILED, 0.0, 0.0, log_tail=log_tail)
-        if self.job_return.exists():
-            returned = pickle.loads(self.job_return.read_bytes())
-            if not returned["failed"]:
+        returned = self._returned
+        if returned is not None:
+            if self.completed:
                 done = replace(
                     failed, state=JobState.COMPLETED, exit_code=0, log_tail=[], returned=returned["number"]
                 )

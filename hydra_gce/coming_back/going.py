@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -30,10 +29,9 @@ def is_watched(bucket: Bucket, names: SweepNames, now: float | None = None) -> b
 def watcher_of(bucket: Bucket, names: SweepNames) -> Holder | None:
     """Who holds the sweep's lease by name, however long that has been silent; None where that surely runs no more."""
     try:
-        content = bucket.read(names.watcher)
+        holder = Holder.named_in(bucket.read(names.watcher))
     except ObjectMissing:
         return None
-    holder = Holder(**json.loads(content)) if content else None
     return None if holder is None or holder.is_dead(Holder.here()) else holder
 
 
