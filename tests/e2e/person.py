@@ -15,12 +15,15 @@ from tests.e2e.project import PATIENCE_S
 
 @contextmanager
 def terminal_of(command: Sequence[str], directory: Path) -> Iterator[pexpect.spawn[str]]:
-    """Where what is waited for never comes, the failure says what every thread of the launch was doing."""
+    """One that can draw, whatever the tests themselves are run in. Where what is waited for never comes, the failure
+    says what every thread of the launch was doing.
+    """
+    kept = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     terminal: pexpect.spawn[str] = pexpect.spawn(
         command[0],
         list(command[1:]),
         cwd=str(directory),
-        env={**os.environ, "PYTHONFAULTHANDLER": "1"},
+        env={**kept, "TERM": "xterm-256color", "PYTHONFAULTHANDLER": "1"},
         encoding="utf-8",
         timeout=PATIENCE_S,
         use_poll=True,
