@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import weakref
@@ -36,8 +37,24 @@ class Wake:
     def wait(self, seconds: float, *others: int) -> bool:
         """Waits so long, or until it is set or one of the file descriptors ``others`` can be read; whether it is set.
 
-        :raises OSError, ValueError: one of the others is closed.
+        :raises OSError: one of the others is closed.
         """
         if not self.is_set:
-            select.select([self._read, *others], [], [], seconds)
+            readable(seconds, self._read, *others)
         return self.is_set
+
+
+def readable(seconds: float, *descriptors: int) -> bool:
+    """Waits so long, or until one of the file descriptors can be read or is at its end; whether one is.
+
+    Not by ``select``, which knows no descriptors above 1023: a launch with many connections has such.
+
+    :raises OSError: one of them is closed.
+    """
+    waiting = select.poll()
+    for descriptor in descriptors:
+        waiting.register(descriptor, select.POLLIN)
+    found = waiting.poll(max(0.0, seconds) * 1000)
+    if any(event & select.POLLNVAL for _, event in found):
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    return bool(found)

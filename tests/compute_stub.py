@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from google.auth.credentials import AnonymousCredentials
 
 from hydra_gce.cloud.backend import Backend
+from tests.stub_server import StubServer
 
 
 @dataclass(frozen=True)
@@ -102,10 +103,7 @@ class StubbedCompute:
             def log_message(self, format: str, *args: object) -> None:
                 pass
 
-        class Server(ThreadingHTTPServer):
-            request_queue_size = 128  # many searches at once: with the standard 5, connections are reset
-
-        self.server = Server(("127.0.0.1", 0), Handler)
+        self.server = StubServer(("127.0.0.1", 0), Handler)
         self.backend = Backend(
             kind="cloud",
             project="my-project",

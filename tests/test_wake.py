@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import resource
 import signal
 import threading
 import time
@@ -10,7 +12,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hydra_gce.wake import Wake
+from hydra_gce.wake import Wake, readable
 
 
 @pytest.fixture
@@ -62,3 +64,28 @@ def test_what_can_be_read_wakes_it_too_and_is_not_its_being_set() -> None:
     assert time.monotonic() - began < 30
     os.close(reading)
     os.close(writing)
+
+
+def test_a_process_with_many_open_files_waits_like_any_other() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, before[1]), before[1]))
+    reading, writing = os.pipe()
+    high = fcntl.fcntl(reading, fcntl.F_DUPFD, 2000)
+    try:
+        wake = Wake()
+        assert not wake.wait(0.01, high)
+        os.write(writing, b"x")
+        assert readable(60, high)
+        assert not wake.wait(60, high)
+    finally:
+        for descriptor in (reading, writing, high):
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_closed_file_is_an_error_and_no_end_of_the_waiting() -> None:
+    reading, writing = os.pipe()
+    os.close(writing)
+    os.close(reading)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        Wake().wait(60, reading)

@@ -16,8 +16,9 @@ from mlflow.utils.mlflow_tags import MLFLOW_LOGGED_ARTIFACTS
 from unet.data.examples import Examples, to_float
 from unet.description import DESCRIPTION_FILE, Description
 from unet.evaluation import Evaluation
-from unet.mlflow_model import PIP_REQUIREMENTS, signature_of, without_notes
+from unet.mlflow_model import PIP_REQUIREMENTS, signature_of
 from unet.models import summary_text, with_probabilities
+from unet.notes import without_notes
 from unet.prediction import MODEL_FILE
 from unet.settings import Settings
 from unet.sheet import save_prediction_sheet

@@ -1,9 +1,5 @@
 """How MLflow is told what a model takes and gives, and what it needs to be loaded: nothing of this package."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import keras
 import numpy as np
 import tensorflow as tf
@@ -27,14 +23,3 @@ def signature_of(description: Description) -> ModelSignature:
         inputs=Schema([TensorSpec(float32, (-1, -1, -1, description.channels))]),
         outputs=Schema([TensorSpec(float32, (-1, -1, -1, len(description.classes)))]),
     )
-
-
-@contextmanager
-def without_notes(logger: logging.Logger, least: int = logging.WARNING) -> Iterator[None]:
-    """The logger says nothing below that level meanwhile."""
-    before = logger.level
-    logger.setLevel(least)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -20,8 +20,9 @@ from mlflow.models import Model
 
 from unet.description import Description
 from unet.export import in_float32
-from unet.mlflow_model import PIP_REQUIREMENTS, signature_of, without_notes
+from unet.mlflow_model import PIP_REQUIREMENTS, signature_of
 from unet.models import with_probabilities
+from unet.notes import without_notes
 from unet.state import NOTES, Notes, TrainingState
 
 _KERAS_FILE = Path("data", "model.keras")

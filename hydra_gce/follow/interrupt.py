@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import threading
@@ -13,7 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from hydra_gce.display import Display
-from hydra_gce.wake import Wake
+from hydra_gce.wake import Wake, readable
 
 INTERRUPTED = 130
 """The exit code of who was interrupted, as shells have it."""
@@ -95,7 +94,7 @@ class Interrupts:
                 self.asking = False
                 print(flush=True)
                 return
-            if not select.select([keys], [], [], 0)[0]:
+            if not readable(0, keys):
                 return
             line = os.read(keys, 4096).decode(errors="replace")
         except OSError:

@@ -79,6 +79,9 @@ class Embedded:
         self.projects = compute_v1.ProjectsClient(**options)
 
     def close(self, *, power_off: bool = True) -> None:
+        for client in vars(self).values():
+            if hasattr(client, "transport"):
+                client.transport.close()
         self.server.stop(power_off=power_off)
         self._thread.join(30)
         assert not self._thread.is_alive()

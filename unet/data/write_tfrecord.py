@@ -17,6 +17,7 @@ from unet.data.examples import IGNORED, Example, Examples
 from unet.data.files import files_below, is_folder, join
 from unet.data.shards import FOOTER, HEADER, INDEX, Record, framed, index_text
 from unet.errors import DatasetError, UnetError
+from unet.notes import without_notes
 from unet.settings import DataSettings
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit status: 1 where something is wrong with the images or the disk, after saying what."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    logging.getLogger("unet.data.cache").setLevel(logging.WARNING)  # nothing is kept here, on purpose
     given = _parser().parse_args(arguments)
     try:
         settings = DataSettings(
@@ -86,7 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             cache="none",
             readers=given.readers,
         )
-        names = write_shards(settings, given.into, given.shard_mb * 10**6)
+        with without_notes(logging.getLogger("unet.data.cache")):  # nothing is kept here, on purpose
+            names = write_shards(settings, given.into, given.shard_mb * 10**6)
     except UnetError as error:
         log.error("%s", error)
         return 1
