@@ -84,8 +84,9 @@ def test_a_process_with_many_open_files_waits_like_any_other() -> None:
 
 
 def test_a_closed_file_is_an_error_and_no_end_of_the_waiting() -> None:
+    wake = Wake()
     reading, writing = os.pipe()
     os.close(writing)
     os.close(reading)
     with pytest.raises(OSError, match="Bad file descriptor"):
-        Wake().wait(60, reading)
+        wake.wait(60, reading)
