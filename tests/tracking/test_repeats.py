@@ -11,6 +11,7 @@ from mlflow import MlflowClient
 
 from hydra_gce.bucket import Bucket
 from hydra_gce.jobs import JobState
+from hydra_gce.tracking.relay.destination import POSITION_TAG
 from hydra_gce.tracking.relay.relay import Relay
 from tests.tracking.lab import STARTED, Killed, Scribe, dying, relay_for
 
@@ -109,6 +110,43 @@ def test_a_relay_killed_at_any_call_keeps_to_it(
         assert len(twice) == 100  # a directory keeps equal points apart
     assert {step for step, _ in twice} == set(range(50))
     assert all(value == (1.0 if step < 10 else 3.0) for step, value in twice)
+
+
+@both
+def test_full_batches_that_were_not_yet_said_to_be_there_are_written_once(
+    scribe: Callable[[int], Scribe], bucket: Bucket, local_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vm = scribe(1)
+    run_id = vm.run()
+    for start in range(0, 25_000, 100):
+        vm.log(run_id, [(f"m{step % 3}", step / 7, step) for step in range(start, start + 100)])
+    final = vm.upload()
+
+    log_batch, written, marked = MlflowClient.log_batch, 0, 0
+
+    def dies(*args: Any, **kwargs: Any) -> None:
+        nonlocal written, marked
+        metrics, tags = args[2:4] if len(args) > 3 else ((), kwargs.get("tags", ()))
+        log_batch(*args, **kwargs)
+        if metrics:
+            written += 1
+            marked += any(tag.key == POSITION_TAG for tag in tags)
+            if written in (7, 18, 20, 24):
+                raise Killed
+
+    monkeypatch.setattr(MlflowClient, "log_batch", dies)
+    kills = 0
+    for _ in range(5):
+        relay = relay_for(bucket, local_store)
+        try:
+            relay.tick({0: final})
+        except Killed:
+            kills += 1
+
+    assert kills == 4
+    assert marked < written / 4
+    found = [one for key in range(3) for one in history(relay, local_store, f"m{key}")]
+    assert sorted(found) == [(step, step / 7) for step in range(25_000)]
 
 
 def test_behind_a_server_an_equal_value_is_left_out_and_another_is_told(

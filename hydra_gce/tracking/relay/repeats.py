@@ -21,6 +21,8 @@ from mlflow.entities import Metric
 
 from hydra_gce.tracking.relay.destination import Destination, KnownRun
 
+MOST_REPEATED = 10_000
+"""So many points of a run may be in the store before it is said there how far they go."""
 _SYSTEM = "system/"
 _AT_ONCE = 500  # SQL's limit on the values of one statement, with room to spare
 
@@ -53,7 +55,8 @@ class Repeats:
     attempt: int = 0
     stayed: dict[str, int] = field(default_factory=dict)
     """At how many steps an earlier attempt's value stays beside another one, by the run's id in the store."""
-    _looked_at: set[str] = field(default_factory=set)
+    _looked_at: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    _there: dict[tuple[str, str], set[Point]] = field(default_factory=dict)
     _last: dict[tuple[str, str], int] = field(default_factory=dict)
     _taken: dict[tuple[str, str], set[int]] = field(default_factory=lambda: defaultdict(set))
 
@@ -72,13 +75,19 @@ class Repeats:
     def written(self, run: KnownRun, metrics: Sequence[Metric]) -> set[int]:
         """The places of those among ``metrics`` that a relay wrote which was killed before it could say so.
 
-        Only the first batch of a run can hold such, in the life of a relay.
+        Only the first points of a run can be such, in the life of a relay.
         """
-        if run.run_id in self._looked_at:
+        run_id = run.run_id
+        if self._looked_at[run_id] >= MOST_REPEATED:
+            for of_run in [known for known in self._there if known[0] == run_id]:
+                del self._there[of_run]
             return set()
-        self._looked_at.add(run.run_id)
-        there = {key: self.history.there(run.run_id, key) for key in {metric.key for metric in metrics}}
-        return {place for place, metric in enumerate(metrics) if _point(metric) in there[metric.key]}
+        self._looked_at[run_id] += len(metrics)
+        # What this relay has written since is none that it repeats: another point all the same stays another one.
+        for key in {metric.key for metric in metrics}:
+            if (run_id, key) not in self._there:
+                self._there[run_id, key] = self.history.there(run_id, key)
+        return {i for i, metric in enumerate(metrics) if _point(metric) in self._there[run_id, metric.key]}
 
     def settle(self, run: KnownRun, metrics: Sequence[Metric]) -> set[int]:
         """Makes room for ``metrics``; gives the places of those among them that are in the store and stay there."""

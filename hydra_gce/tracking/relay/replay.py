@@ -3,6 +3,9 @@
 Metrics, params and tags gather into batches; a batch carries the position of its last record in a tag, which
 the store writes last of all. A relay that died between the two repeats the batch: the same metric row, param
 or tag again changes nothing. All other records are told apart by what they find in the store.
+
+For the tag a store makes a transaction of its own. So where metrics alone follow each other, only every tenth
+full batch carries one, and so many may have to be repeated.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from hydra_gce.tracking.relay.destination import (
     Refusal,
 )
 from hydra_gce.tracking.relay.operations import Operations
-from hydra_gce.tracking.relay.repeats import Repeats, history_of
+from hydra_gce.tracking.relay.repeats import MOST_REPEATED, Repeats, history_of
 from hydra_gce.tracking.relay.runs import Runs
 
 # MLflow's limits for one batch, less one of each for the position.
@@ -96,6 +99,7 @@ class JobReplay:
         self._refuse = refuse
         self._keep_refusals = keep_refusals
         self._batches: dict[str, _Batch] = {}
+        self._unmarked: dict[str, int] = {}
         self._pace = _Pace()
         point = destination.point(num)
         self.done = point.position if point else Position()
@@ -201,13 +205,19 @@ class JobReplay:
         if batch is not None and batch.full:
             # A record may be larger than a batch; its last piece alone may say that it is done.
             batch.seq = min(batch.seq, seq - 1)
-            self._flush(vm_id)
+            self._flush(vm_id, is_marked=self._is_mark_due(vm_id, batch))
             batch = None
         if batch is None:
             batch = self._batches[vm_id] = _Batch(self._pace.most)
         return batch
 
-    def _flush(self, vm_id: str, done: Position | None = None) -> None:
+    def _is_mark_due(self, vm_id: str, batch: _Batch) -> bool:
+        """Always in a later attempt: its steps replace those of the one before, and which have must be known."""
+        if batch.params or batch.tags or self._attempt > 1:
+            return True
+        return self._unmarked.get(vm_id, 0) + len(batch.metrics) + self._pace.most > MOST_REPEATED
+
+    def _flush(self, vm_id: str, done: Position | None = None, *, is_marked: bool = True) -> None:
         run, batch = self._to.runs[vm_id], self._batches.pop(vm_id)
         position = replace(done or run.position, seq_attempt=self._attempt, seq=batch.seq)
         if batch.seq < run.position.seq and self._attempt == run.position.seq_attempt:
@@ -222,13 +232,16 @@ class JobReplay:
                 run,
                 [metric for _, metric in batch.metrics],
                 [Param(key, value) for key, (_, value) in batch.params.items()],
-                [RunTag(key, value) for key, (_, value) in batch.tags.items()] + [mark],
+                [RunTag(key, value) for key, (_, value) in batch.tags.items()] + [mark] * is_marked,
             )
         except Refused:
+            is_marked = True
             self._write_apart(run, batch)
             self._keep_refusals()
             self._mark(run, mark)
-        run.position = position
+        self._unmarked[vm_id] = 0 if is_marked else self._unmarked.get(vm_id, 0) + len(batch.metrics)
+        if is_marked:
+            run.position = position
 
     def _make_room(self, run: KnownRun, batch: _Batch) -> None:
         """Each point once: what a killed relay has written is left out; the last attempt has a step."""

@@ -21,16 +21,20 @@ class OpenRun:
     lifecycle_stage: str
     params: dict[str, str]
 
-    def take(self, params: Iterable[Any]) -> None:
-        """Params that are to be logged.
-
-        :raises MlflowException: the run was deleted, or a param has another value already.
-        """
+    def check(self) -> None:
+        """:raises MlflowException: the run was deleted."""
         if self.lifecycle_stage != LifecycleStage.ACTIVE:
             raise MlflowException(
                 f"The run {self.run_id} must be in the 'active' state. Current state is {self.lifecycle_stage}.",
                 INVALID_PARAMETER_VALUE,
             )
+
+    def take(self, params: Iterable[Any]) -> None:
+        """Params that are to be logged.
+
+        :raises MlflowException: the run was deleted, or a param has another value already.
+        """
+        self.check()
         new = {param.key: str(param.value) for param in params}
         for key, value in new.items():
             known = self.params.get(key, value)

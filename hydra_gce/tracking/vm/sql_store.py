@@ -38,6 +38,7 @@ from hydra_gce.tracking.environment import ARTIFACTS, DATABASE, Point
 from hydra_gce.tracking.journal import FILE_NAME, Journal
 from hydra_gce.tracking.records import batch_to_json, dataset_to_json, pairs_to_json
 from hydra_gce.tracking.vm.database import create, open_quickly
+from hydra_gce.tracking.vm.one_metric import OneMetric
 from hydra_gce.tracking.vm.open_runs import OpenRun, needs_the_database
 from hydra_gce.tracking.vm.view import DATABASE_ROOM, View
 
@@ -57,6 +58,7 @@ class SqlJournalStore(SqlAlchemyStore):
         self._point = Point.from_environment(os.environ)
         self._newest_experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
         self._runs: dict[str, OpenRun] = {}
+        self._one_metric = OneMetric()
         self._here = threading.local()
         with self._journal.exclusive():
             create(self._database)
@@ -170,9 +172,16 @@ class SqlJournalStore(SqlAlchemyStore):
     def log_metric(self, run_id: str, metric: Any) -> None:
         if self._depth():
             super().log_metric(run_id, metric)
-        else:
+            return
+        args = self._one_metric.args(run_id, metric)
+        if args is None:
             _validate_metric(metric.key, metric.value, metric.timestamp, metric.step)
+            self._one_metric.has_passed(metric)
             self._log(run_id, [metric], [], [])
+            return
+        with self._journal.exclusive():
+            self._open_run(run_id).check()
+            self._journal.append_json("batch", args, time.time())
 
     def log_param(self, run_id: str, param: Any) -> Any:
         if self._depth():
@@ -297,16 +306,17 @@ class SqlJournalStore(SqlAlchemyStore):
                 write("batch", **record)
             return
         with self._journal.exclusive():
-            if self._journal.others_wrote():
-                self._runs.clear()
-            if run_id not in self._runs:
-                self._runs[run_id] = self._look_up(run_id)
-            self._runs[run_id].take(params)
+            self._open_run(run_id).take(params)
             self._journal.append("batch", record, time.time())
 
-    def _look_up(self, run_id: str) -> OpenRun:
-        run = self.get_run(run_id)
-        return OpenRun(run_id, run.info.lifecycle_stage, dict(run.data.params))
+    def _open_run(self, run_id: str) -> OpenRun:
+        """The caller holds the journal."""
+        if self._journal.others_wrote():
+            self._runs.clear()
+        if run_id not in self._runs:
+            run = self.get_run(run_id)
+            self._runs[run_id] = OpenRun(run_id, run.info.lifecycle_stage, dict(run.data.params))
+        return self._runs[run_id]
 
     def _depth(self) -> int:
         return getattr(self._here, "depth", 0)
