@@ -190,7 +190,7 @@ def run_program(
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
     )
     assert result.returncode == 0, result.stderr

@@ -33,12 +33,10 @@ def train_on(devices: int, output: Path, store: str, **wanted: Any) -> dict[str,
 @pytest.mark.parametrize(
     "wanted",
     [
-        {"batch": 5, "short_batches": False},  # shares of 3 and 2
-        {
-            "batch": 3,
-            "short_batches": True,
-            "dice": 0.0,
-        },  # of four images: 3, then 1, less than there are devices
+        # Shares of 3 and 2.
+        pytest.param({"batch": 5, "short_batches": False}, marks=pytest.mark.slow),
+        # Of four images: 3, then 1, less than there are devices.
+        {"batch": 3, "short_batches": True, "dice": 0.0},
     ],
     ids=["uneven", "short"],
 )
