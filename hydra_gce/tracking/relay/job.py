@@ -10,6 +10,7 @@ from hydra_gce.bucket import Bucket, SweepNames
 from hydra_gce.errors import ObjectMissing
 from hydra_gce.jobs import JobStatus
 from hydra_gce.tracking.relay.destination import ENDED_TAG, Destination, KnownRun, Refusal
+from hydra_gce.tracking.relay.heap import Heap
 from hydra_gce.tracking.relay.refusals import Refusals
 from hydra_gce.tracking.relay.runs import Runs
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from hydra_gce.tracking.relay.replay import JobReplay
 
 _PARTS_PER_COMMIT = 50
+_PILE = 256 * 1024  # of a part: a thousand records and more
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,15 @@ class JobRelay:
 
     def play(self, status: JobStatus, to_end: bool = False) -> None:
         """What is new in the journal; ``to_end``, what its status does not count yet too."""
+        with Heap() as heap:
+            self._play(status, to_end, heap)
+
+    def _play(self, status: JobStatus, to_end: bool, heap: Heap) -> None:
         read = 0
         while (place := self._next_part(status, to_end)) is not None:
             attempt, part, content = place
+            if len(content) > _PILE:
+                heap.rest()
             replay = self._opened()
             self._cursor = attempt, part + 1
             if (attempt, part) > (replay.done.attempt, replay.done.part):
