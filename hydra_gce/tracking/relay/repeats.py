@@ -88,7 +88,9 @@ class Repeats:
             if (run_id, key) not in self._there:
                 self._there[run_id, key] = self.history.there(run_id, key)
         there = self._there
-        return {i for i, m in enumerate(metrics) if there[run_id, m.key] and _point(m) in there[run_id, m.key]}
+        return {
+            i for i, m in enumerate(metrics) if there[run_id, m.key] and _point(m) in there[run_id, m.key]
+        }
 
     def settle(self, run: KnownRun, metrics: Sequence[Metric]) -> set[int]:
         """Makes room for ``metrics``; gives the places of those among them that are in the store and stay there."""
