@@ -124,7 +124,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MLflowServer]:
         yield one
 
 
-@pytest.fixture(scope="module", params=["direct", "durable", "relay"])
+@pytest.fixture(scope="module", params=[pytest.param("direct", marks=pytest.mark.slow), "durable", "relay"])
 def swept(
     request: pytest.FixtureRequest,
     server: MLflowServer,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.walked_page import script_of
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_the_page_can_be_followed(tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ def test_two_devices_train_as_one(wanted: dict[str, Any], mlflow_store: str, tmp
     np.testing.assert_allclose(two["val_miou"], one["val_miou"], atol=0.01)
 
 
+@pytest.mark.slow
 def test_float16_keeps_its_loss_scale_over_two_devices(mlflow_store: str, tmp_path: Path) -> None:
     wanted = {"data": str(make_folder(tmp_path / "data")), "batch": 4, "short_batches": False}
     two = train_on(2, tmp_path / "two", mlflow_store, precision="float16", **wanted)

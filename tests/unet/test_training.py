@@ -374,12 +374,14 @@ def test_the_average_of_the_weights_is_what_is_scored_and_exported(
         pytest.param({"trainer": {"steps_per_call": 2}}, marks=pytest.mark.slow),
         pytest.param({"trainer": {"jit_compile": True}}, marks=pytest.mark.slow),
         {"trainer": {"jit_compile": True, "steps_per_call": 2}},
-        {"trainer": {"accumulate": 2}},
+        pytest.param({"trainer": {"accumulate": 2}}, marks=pytest.mark.slow),
         pytest.param({"trainer": {"precision": "bfloat16"}}, marks=pytest.mark.slow),
         {"trainer": {"precision": "float16"}},
         {"trainer": {"tensorboard": True, "profile": "3-4"}},
-        {"optimizer": {"name": "sgd", "nesterov": True, "clip_norm": 1.0}},
-        {"optimizer": {"name": "lion", "weight_decay": 1e-3}},
+        pytest.param(
+            {"optimizer": {"name": "sgd", "nesterov": True, "clip_norm": 1.0}}, marks=pytest.mark.slow
+        ),
+        pytest.param({"optimizer": {"name": "lion", "weight_decay": 1e-3}}, marks=pytest.mark.slow),
         pytest.param({"optimizer": {"name": "rmsprop"}}, marks=pytest.mark.slow),
         {"data": {"short_batches": True, "batch": 3}, "model": {"norm": "group", "norm_groups": 2}},
     ],

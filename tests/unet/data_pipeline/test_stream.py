@@ -307,7 +307,7 @@ print("done")
 """
 
 
-@pytest.mark.parametrize("readers", ["1", "3"])
+@pytest.mark.parametrize("readers", ["1", pytest.param("3", marks=pytest.mark.slow)])
 def test_a_process_with_one_thread_for_operations_trains_and_ends(readers: str) -> None:
     root = Path(__file__).parents[3]
     ended = subprocess.run(

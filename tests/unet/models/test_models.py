@@ -197,6 +197,7 @@ def test_batch_normalisation_is_as_the_settings_want_it(settings: ModelSettings,
     assert {x.momentum for x in clone.layers if isinstance(x, keras.layers.BatchNormalization)} == {0.7}
 
 
+@pytest.mark.slow
 def test_synchronized_normalisation_looks_at_the_batch_on_all_devices() -> None:
     """In a process of its own, for TensorFlow splits a CPU only before it starts."""
     done = subprocess.run([sys.executable, "-c", _MIRRORED], capture_output=True, text=True, check=False)
