@@ -61,7 +61,8 @@ def main(out: Path, x: int, pause_s: float) -> None:
             np.arange(4.0) + x, source="https://example.com/slices.zip", name="slices"
         )
         mlflow.log_input(slices, context="training")
-        mlflow.pyfunc.log_model(name="model", python_model=Threshold(), pip_requirements=["mlflow"])
+        called = {"artifact_path" if mlflow.__version__.startswith("2.") else "name": "model"}
+        mlflow.pyfunc.log_model(**called, python_model=Threshold(), pip_requirements=["mlflow"])
         mlflow.set_tag("stage", "done")
 
 
