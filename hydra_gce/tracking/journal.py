@@ -148,10 +148,7 @@ class Journal:
     def append_json(self, op: str, args: str, time: float) -> int:
         """As ``append``, with ``args`` as JSON without white space. The caller holds the journal."""
         line = _line(self._seq + 1, time, op, args)
-        try:
-            _write_whole(self._fd, line, self._size)
-        except OSError as error:
-            self._patiently(partial(_write_whole, self._fd, line, self._size), error)
+        self._patiently(partial(_write_whole, self._fd, line, self._size))
         self._seq += 1
         self._size += len(line)
         return self._seq
@@ -167,25 +164,20 @@ class Journal:
             if state.f_bavail * state.f_frsize < least:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        try:
-            look()
-        except OSError as error:
-            self._patiently(look, error)
+        self._patiently(look)
 
-    def _patiently(self, write: Callable[[], None], failed: OSError) -> None:
-        """Writes again what has just ``failed``, until there is room."""
+    def _patiently(self, write: Callable[[], None]) -> None:
         until = time.monotonic() + self._patience_s
         while True:
-            if failed.errno not in NO_ROOM:
-                raise failed
-            if time.monotonic() >= until:
-                raise NoRoom(failed.errno, self._complaint(failed), str(self.path)) from failed
-            time.sleep(_LOOK_FOR_ROOM_S)
             try:
                 write()
                 return
             except OSError as error:
-                failed = error
+                if error.errno not in NO_ROOM:
+                    raise
+                if time.monotonic() >= until:
+                    raise NoRoom(error.errno, self._complaint(error), str(self.path)) from error
+            time.sleep(_LOOK_FOR_ROOM_S)
 
     def _complaint(self, error: OSError) -> str:
         return (

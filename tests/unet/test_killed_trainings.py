@@ -62,6 +62,7 @@ def undisturbed(data: Path, mlflow_store: str) -> Path:
     "kills",
     [
         pytest.param([{"kill_in_write": 2}], id="one"),
+        pytest.param([{"kill_in_write": 2}, {"kill_after_s": 0.6}], marks=pytest.mark.slow, id="two"),
         pytest.param(
             [{"kill_in_write": n} if n % 3 == 0 else {"kill_after_s": None} for n in range(1, 11)],
             marks=[pytest.mark.slow, pytest.mark.timeout(1500)],

@@ -25,6 +25,7 @@ from tests.tracking.lab import STARTED, relay_for, run_program
     "seed, jobs, losses, kills",
     [
         pytest.param(0, 1, 1, 4, id="4-kills"),
+        pytest.param(0, 2, 1, 6, id="6-kills", marks=pytest.mark.slow),
         *(
             pytest.param(seed, 3, 2, 20, id=f"20-kills-seed-{seed}", marks=pytest.mark.chaos)
             for seed in range(10)
