@@ -17,7 +17,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +34,9 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _LOOK_FOR_ROOM_S = 0.2
 _encoded = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 _decoded = json.JSONDecoder().raw_decode
+
+_End = tuple[int, int]
+"""A journal file's size in bytes, and the number of its last record. Together, so that both change at once."""
 
 
 class JournalDamaged(HydraGCEError):
@@ -68,7 +70,7 @@ def encode(record: Record) -> bytes:
 
 def _line(seq: int, time: float, op: str, args: str) -> bytes:
     """``args`` as JSON."""
-    body = f'{{"seq":{seq},"time":{time!r},"op":"{op}","args":{args}}}'.encode()
+    body = f'{{"seq":{seq},"time":{time:.3f},"op":"{op}","args":{args}}}'.encode()
     return body[:-1] + b',"crc":"%08x"}\n' % zlib.crc32(body)
 
 
@@ -130,28 +132,46 @@ class Journal:
     def __init__(self, path: Path, patience_s: float = 60.0) -> None:
         self.path = path
         self._patience_s = patience_s
-        self._exclusive = _Exclusive(self)
-        self._pid = 0
+        self.exclusive: AbstractContextManager[None] = _Exclusive(self)
+        """Nobody else appends meanwhile, in this process or another."""
+        self.others_wrote = False
+        """Whether other processes have appended; who asks sets it back. The caller holds the journal."""
         self._fd = -1
-        self._size = 0
-        self._seq = 0
-        self._others = False
+        self._forks = -1
+        self._end: _End = (0, 0)
+        self._appending = False
+        self._interrupting: list[tuple[str, str, float]] = []
 
-    def append(self, op: str, args: dict[str, Any], time: float) -> int:
-        """Writes one record and returns its number.
+    def append(self, op: str, args: dict[str, Any], time: float) -> None:
+        """Writes one record.
 
         :raises NoRoom: the disk is full and stays so. The record is not written, those before it are whole.
         """
-        with self._exclusive:
-            return self.append_json(op, _encoded(args), time)
+        with self.exclusive:
+            self.append_json(op, _encoded(args), time)
 
-    def append_json(self, op: str, args: str, time: float) -> int:
+    def append_json(self, op: str, args: str, time: float) -> None:
         """As ``append``, with ``args`` as JSON without white space. The caller holds the journal."""
-        line = _line(self._seq + 1, time, op, args)
-        self._patiently(partial(_write_whole, self._fd, line, self._size))
-        self._seq += 1
-        self._size += len(line)
-        return self._seq
+        if self._appending:
+            # By a signal's handler, which interrupted this very method: its record goes after that one.
+            self._interrupting.append((op, args, time))
+            return
+        self._appending = True
+        try:
+            size, last = self._end
+            line = _line(last + 1, time, op, args)
+            self._patiently(_write_whole, self._fd, line, size)
+            self._end = (size + len(line), last + 1)
+        finally:
+            self._appending = False
+            if self._interrupting:
+                self._append_interrupting()
+
+    def _append_interrupting(self) -> None:
+        # A handler may have raised, too: whether the record that it interrupted was written, the file knows.
+        self.catch_up()
+        while self._interrupting:
+            self.append_json(*self._interrupting.pop(0))
 
     def wait_for_room(self, least: int) -> None:
         """Until so many bytes may be written beside the journal.
@@ -166,15 +186,16 @@ class Journal:
 
         self._patiently(look)
 
-    def _patiently(self, write: Callable[[], None]) -> None:
-        until = time.monotonic() + self._patience_s
+    def _patiently(self, write: Callable[..., None], *args: Any) -> None:
+        until = None
         while True:
             try:
-                write()
+                write(*args)
                 return
             except OSError as error:
                 if error.errno not in NO_ROOM:
                     raise
+                until = until or time.monotonic() + self._patience_s
                 if time.monotonic() >= until:
                     raise NoRoom(error.errno, self._complaint(error), str(self.path)) from error
             time.sleep(_LOOK_FOR_ROOM_S)
@@ -200,70 +221,95 @@ class Journal:
             content += os.pread(self._fd, most, offset + len(content))
         return content[: content.rfind(b"\n") + 1]
 
-    def others_wrote(self) -> bool:
-        """Whether other processes have appended since this was asked last. The caller holds the journal."""
-        others, self._others = self._others, False
-        return others
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """Nobody else appends meanwhile, in this process or another."""
-        return self._exclusive
-
     def file(self) -> int:
         """The descriptor that locks and lines go to."""
         # A lock belongs to the open file, which a forked child shares with its parent: it would not keep them
         # apart.
-        if self._pid != os.getpid():
+        if self._forks != _forks:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-            self._pid, self._size, self._seq, self._others = os.getpid(), 0, 0, True
+            self._forks, self._end, self.others_wrote = _forks, (0, 0), True
         return self._fd
 
     def catch_up(self) -> None:
         """Learns what other processes have appended since. For who has just come to hold the journal."""
-        size = os.lseek(self._fd, 0, os.SEEK_END)  # takes half as long as fstat; lines are appended anyhow
-        if size == self._size:
-            return
-        self._others = True
-        new = os.pread(self._fd, size - self._size, self._size)
+        # Asked again until both agree: a signal's handler may append anywhere in here.
+        while (size := os.lseek(self._fd, 0, os.SEEK_END)) != self._end[0]:  # half of fstat's time
+            self.others_wrote = True
+            self._end = self._read_on(self._end, size)
+
+    def _read_on(self, end: _End, size: int) -> _End:
+        """The end of a file of ``size`` bytes, whose torn end is cut off."""
+        known, _ = end
+        new = os.pread(self._fd, size - known, known) if size > known else b""
         whole = new.rfind(b"\n") + 1
         if whole < len(new):
-            os.ftruncate(self._fd, self._size + whole)
-        if whole:
-            start = new.rfind(b"\n", 0, whole - 1) + 1
-            self._seq = decode(new[start : whole - 1], f"the last line of {self.path.name}").seq
-        self._size += whole
+            os.ftruncate(self._fd, known + whole)
+        if not whole:
+            return end
+        start = new.rfind(b"\n", 0, whole - 1) + 1
+        last = decode(new[start : whole - 1], f"the last line of {self.path.name}")
+        return known + whole, last.seq
+
+
+_forks = 0
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forked)  # a comparison takes a tenth of getpid's time
 
 
 class _Exclusive:
-    """A lock among this process's threads, which may take it again, and all other processes."""
+    """A lock among this process's threads, which may take it again, and all other processes.
+
+    A signal's handler may take it anywhere in here, too.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self._threads = threading.RLock()
         self._depth = 0
+        self._unlocked = 0
 
     def __enter__(self) -> None:
         self._threads.acquire()
         try:
             if self._depth == 0:
-                fd = self._journal.file()
-                fcntl.flock(fd, fcntl.LOCK_EX)
-                try:
-                    self._journal.catch_up()
-                except BaseException:
-                    fcntl.flock(fd, fcntl.LOCK_UN)
-                    raise
-            self._depth += 1
+                self._lock()
+            else:
+                self._depth += 1
         except BaseException:
             self._threads.release()
             raise
 
     def __exit__(self, *_: object) -> None:
-        self._depth -= 1
-        if self._depth == 0:
-            fcntl.flock(self._journal.file(), fcntl.LOCK_UN)
-        self._threads.release()
+        try:
+            self._depth -= 1
+            if self._depth == 0:
+                fcntl.flock(self._journal.file(), fcntl.LOCK_UN)
+                self._unlocked += 1
+        finally:
+            self._threads.release()
+
+    def _lock(self) -> None:
+        fd = self._journal.file()
+        unlocked = -1
+        try:
+            # Else a signal's handler came in between, and unlocked it in the end.
+            while unlocked != self._unlocked:
+                self._depth, unlocked = 0, self._unlocked
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                self._journal.catch_up()
+                self._depth = 1
+        except BaseException:
+            self._depth = 0
+            fcntl.flock(fd, fcntl.LOCK_UN)
+            raise
 
 
 def _write_whole(fd: int, line: bytes, size: int) -> None:

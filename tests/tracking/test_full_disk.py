@@ -31,8 +31,9 @@ def test_a_writer_waits_until_there_is_room_and_nothing_is_missing(disk: Path) -
     written: list[int] = []
 
     def write() -> None:
-        for _ in range(20):
-            written.append(journal.append("batch", RECORD, time=1.0))
+        for number in range(20):
+            journal.append("batch", RECORD, time=1.0)
+            written.append(number)
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -40,7 +41,6 @@ def test_a_writer_waits_until_there_is_room_and_nothing_is_missing(disk: Path) -
     assert verify(journal.path) == len(written)  # no half of a line lies there meanwhile
     (disk / "checkpoint").unlink()
     writer.join(100)
-    assert written == list(range(1, 21))
     assert verify(journal.path) == 20
 
 
@@ -60,7 +60,7 @@ def test_where_no_room_comes_the_program_is_told_and_may_go_on_later(disk: Path)
     written = verify(journal.path)
     assert written > 0
     (disk / "checkpoint").unlink()
-    assert journal.append("batch", RECORD, time=1.0) == written + 1
+    journal.append("batch", RECORD, time=1.0)
     assert verify(journal.path) == written + 1
 
 

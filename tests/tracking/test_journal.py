@@ -113,6 +113,53 @@ def test_a_forked_process_does_not_write_between_its_parents_lines(path: Path) -
     assert verify(path) == 601
 
 
+INTERRUPTED = """
+import signal, sys
+from pathlib import Path
+from hydra_gce.tracking.journal import Journal
+from tests.tracking.test_journal import log
+
+class Enough(Exception):
+    pass
+
+journal = Journal(Path(sys.argv[1]))
+logged = {"program": 0, "handler": 0}
+
+def handle(_signal, frame):
+    log(journal, "handler", logged["handler"])
+    logged["handler"] += 1
+    signal.setitimer(signal.ITIMER_REAL, 0.0003)
+    if logged["handler"] % 10 == 0 and frame.f_code.co_filename.endswith("journal.py"):
+        raise Enough
+
+signal.signal(signal.SIGALRM, handle)
+signal.setitimer(signal.ITIMER_REAL, 0.0003)
+while logged["handler"] < 1000:
+    try:
+        log(journal, "program", logged["program"])
+        logged["program"] += 1
+    except Enough:
+        pass
+signal.signal(signal.SIGALRM, signal.SIG_IGN)
+print(logged["program"], logged["handler"])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no timer there")
+def test_a_signal_handler_may_log_in_the_middle_of_a_record(path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, str(path)],
+        check=True,
+        timeout=200,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    program, handler = map(int, ended.stdout.split())
+    assert verify(path) >= program + handler, "each is there once; those that an exception cut off may be"
+    by_handler = [line for line in path.read_bytes().splitlines() if b'[["handler",' in line]
+    assert len(by_handler) == handler
+
+
 def test_parts_are_whole_lines_each_once(path: Path) -> None:
     parts = JournalParts(path)
     assert parts.new_part() is None

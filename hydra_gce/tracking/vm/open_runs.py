@@ -15,26 +15,27 @@ _NAME_TAG = "mlflow.runName"
 
 @dataclass
 class OpenRun:
-    """A run as this process knows it; ``params`` are all that it has."""
+    """A run that may be written to, as this process knows it; ``params`` are all that it has."""
 
     run_id: str
-    lifecycle_stage: str
     params: dict[str, str]
 
-    def check(self) -> None:
+    @classmethod
+    def of(cls, run: Any) -> OpenRun:
         """:raises MlflowException: the run was deleted."""
-        if self.lifecycle_stage != LifecycleStage.ACTIVE:
+        stage = run.info.lifecycle_stage
+        if stage != LifecycleStage.ACTIVE:
             raise MlflowException(
-                f"The run {self.run_id} must be in the 'active' state. Current state is {self.lifecycle_stage}.",
+                f"The run {run.info.run_id} must be in the 'active' state. Current state is {stage}.",
                 INVALID_PARAMETER_VALUE,
             )
+        return cls(run.info.run_id, dict(run.data.params))
 
     def take(self, params: Iterable[Any]) -> None:
         """Params that are to be logged.
 
-        :raises MlflowException: the run was deleted, or a param has another value already.
+        :raises MlflowException: a param has another value already.
         """
-        self.check()
         new = {param.key: str(param.value) for param in params}
         for key, value in new.items():
             known = self.params.get(key, value)

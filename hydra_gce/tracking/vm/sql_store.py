@@ -46,6 +46,12 @@ _PARENT_TAG = "mlflow.parentRunId"
 _NAME_TAG = "mlflow.runName"
 
 
+class _Here(threading.local):
+    """Of one thread: how many of MLflow's own writes it is within."""
+
+    depth = 0
+
+
 class SqlJournalStore(SqlAlchemyStore):
     """:param store_uri: ``hydra-gce:///abs/dir``; :param artifact_uri: not used, artifacts lie in the
     directory too.
@@ -59,8 +65,8 @@ class SqlJournalStore(SqlAlchemyStore):
         self._newest_experiment = os.environ.get("MLFLOW_EXPERIMENT_NAME", "")
         self._runs: dict[str, OpenRun] = {}
         self._one_metric = OneMetric()
-        self._here = threading.local()
-        with self._journal.exclusive():
+        self._here = _Here()
+        with self._journal.exclusive:
             create(self._database)
         super().__init__(f"sqlite:///{self._database}", str(self._directory / ARTIFACTS))
         open_quickly(self.engine)
@@ -170,7 +176,7 @@ class SqlJournalStore(SqlAlchemyStore):
     # MLflow's own methods call these too: what they write is part of the record that the outer call makes.
 
     def log_metric(self, run_id: str, metric: Any) -> None:
-        if self._depth():
+        if self._here.depth:
             super().log_metric(run_id, metric)
             return
         args = self._one_metric.args(run_id, metric)
@@ -179,25 +185,25 @@ class SqlJournalStore(SqlAlchemyStore):
             self._one_metric.has_passed(metric)
             self._log(run_id, [metric], [], [])
             return
-        with self._journal.exclusive():
-            self._open_run(run_id).check()
+        with self._journal.exclusive:
+            self._open_run(run_id)
             self._journal.append_json("batch", args, time.time())
 
     def log_param(self, run_id: str, param: Any) -> Any:
-        if self._depth():
+        if self._here.depth:
             return super().log_param(run_id, param)
         checked = _validate_param(param.key, param.value)
         self._log(run_id, [], [checked], [])
         return checked
 
     def set_tag(self, run_id: str, tag: Any) -> None:
-        if self._depth():
+        if self._here.depth:
             super().set_tag(run_id, tag)
         else:
             self._log(run_id, [], [], [_validate_tag(tag.key, tag.value)])
 
     def log_batch(self, run_id: str, metrics: Any, params: Any, tags: Any) -> None:
-        if self._depth():
+        if self._here.depth:
             super().log_batch(run_id, metrics, params, tags)
             return
         _validate_run_id(run_id)
@@ -305,26 +311,27 @@ class SqlJournalStore(SqlAlchemyStore):
                 super().log_batch(run_id, metrics, params, tags)
                 write("batch", **record)
             return
-        with self._journal.exclusive():
+        with self._journal.exclusive:
             self._open_run(run_id).take(params)
             self._journal.append("batch", record, time.time())
 
     def _open_run(self, run_id: str) -> OpenRun:
-        """The caller holds the journal."""
-        if self._journal.others_wrote():
-            self._runs.clear()
-        if run_id not in self._runs:
-            run = self.get_run(run_id)
-            self._runs[run_id] = OpenRun(run_id, run.info.lifecycle_stage, dict(run.data.params))
-        return self._runs[run_id]
+        """The caller holds the journal.
 
-    def _depth(self) -> int:
-        return getattr(self._here, "depth", 0)
+        :raises MlflowException: the run was deleted.
+        """
+        if self._journal.others_wrote:
+            self._journal.others_wrote = False
+            self._runs.clear()
+        known = self._runs.get(run_id)
+        if known is None:
+            known = self._runs[run_id] = OpenRun.of(self.get_run(run_id))
+        return known
 
     @contextmanager
     def _session(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """MLflow's own session on a database that has all of the journal."""
-        if not self._depth():
+        if not self._here.depth:
             self._view.catch_up()
         with self._managed_session(*args, **kwargs) as session:
             yield session
@@ -335,9 +342,9 @@ class SqlJournalStore(SqlAlchemyStore):
 
         A write that MLflow makes of other writes is one record: that of the outermost call.
         """
-        if run_id and not self._depth():
+        if run_id and not self._here.depth:
             self.get_run(run_id)
-        depth = self._depth()
+        depth = self._here.depth
         written = False
 
         def write(op: str, **args: Any) -> None:
@@ -346,7 +353,7 @@ class SqlJournalStore(SqlAlchemyStore):
                 self._journal.append(op, args, time.time())
                 written = True
 
-        with self._journal.exclusive():
+        with self._journal.exclusive:
             if depth == 0:
                 self._journal.wait_for_room(DATABASE_ROOM)
                 self._view.catch_up()

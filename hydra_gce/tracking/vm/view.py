@@ -48,7 +48,7 @@ class View:
         self._engine = engine
         self._journal = journal
         self._offset = 0
-        with journal.exclusive(), engine.begin() as connection:
+        with journal.exclusive, engine.begin() as connection:
             connection.exec_driver_sql(_TABLE)
 
     def catch_up(self) -> None:
@@ -56,7 +56,7 @@ class View:
         target = self._journal.size()
         while self._offset < target:
             self._journal.wait_for_room(DATABASE_ROOM)
-            with self._journal.exclusive():
+            with self._journal.exclusive:
                 self._offset = self._bring_in_a_block()
 
     def mark(self) -> None:
