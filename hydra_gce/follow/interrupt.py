@@ -104,7 +104,9 @@ class Interrupts:
             self._wish = self._wish or self._settled
         elif answer in ("d", "c"):
             self._wish = Wish.DETACH if answer == "d" else Wish.CANCEL
-        elif answer != "k":
+        elif answer == "k":
+            print("Still watching.", flush=True)
+        else:
             print(_QUESTION, end="", flush=True)
             return
         self.asking = False
