@@ -50,11 +50,13 @@ class MLflowServer:
         store: str | None = None,
         user: User | None = None,
         python: str = sys.executable,
+        workers: int = 1,
     ) -> None:
         self.directory = directory
         self.user = user
         self._host = host
         self._python = python
+        self._workers = workers
         self._store = store or f"sqlite:///{directory / 'server.db'}"
         self._admin = User(_ADMIN, secrets.token_urlsafe(16))
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +97,7 @@ class MLflowServer:
         :raises RuntimeError: it ended instead, or does not answer; with the end of its log.
         """
         command = [self._python, "-m", "mlflow", "server", "--host", self._host, "--port", str(self.port)]
-        command += ["--workers", "1", "--artifacts-destination", str(self.directory / "files")]
+        command += ["--workers", str(self._workers), "--artifacts-destination", str(self.directory / "files")]
         environment = {
             **os.environ,
             "MLFLOW_BACKEND_STORE_URI": self._store,

@@ -2,8 +2,9 @@
 
 `python -m bench.tracking` measures, turn by turn: full batches of one call of `log_batch` each (the ceiling of the
 public API), the relay with a journal of one metric a record, and `log_metric` one by one; into SQLite and into a
-server. Then `log_metric` on a VM beside the same call against a store that does nothing, and the memory that a
-journal of a million points takes. Writes a section of docs/benchmarks.md.
+server. Then several runs into a server, one after the other and side by side; `log_metric` on a VM beside the same
+call against a store that does nothing; and the memory that a journal of a million points takes. Writes a section of
+docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +29,28 @@ POINTS = 20_000
 ONE_BY_ONE = 1_000
 CALLS = 2_000
 MILLION = 1_000_000
+RUNS = 8  # as many as the relay plays at once
+WORKERS = 4  # as many as `mlflow server` has by default
 KEYS = 5
 STARTED_MS = 1_760_000_000_000
 
 
-def lines(points: int, seq: int = 1) -> Iterator[bytes]:
-    """A journal's records of one metric each, as a program writes them step by step."""
+def lines(points: int, job: int = 0) -> Iterator[bytes]:
+    """A journal's records of one metric each, as a program writes them step by step, after ``begin``'s."""
     from hydra_gce.tracking.journal import Record, encode
 
-    run = "0" * 32
+    run = vm_run(job)
     for number in range(points):
         row = [f"m{number % KEYS}", number / 7, STARTED_MS + number, number // KEYS]
         args = {"run": run, "metrics": [row], "params": [], "tags": []}
-        yield encode(Record(seq + 1 + number, STARTED_MS / 1000, "batch", args))
+        yield encode(Record(2 + number, STARTED_MS / 1000, "batch", args))
 
 
-def begin() -> bytes:
+def begin(job: int) -> bytes:
     """The record that makes the run."""
     from hydra_gce.tracking.journal import Record, encode
 
-    run = {"run": "0" * 32, "experiment": "bench", "start_time": STARTED_MS, "tags": [], "name": ""}
+    run = {"run": vm_run(job), "experiment": "bench", "start_time": STARTED_MS, "tags": [], "name": ""}
     return encode(Record(1, STARTED_MS / 1000, "run", run))
 
 
@@ -76,11 +80,16 @@ def one_by_one(uri: str) -> float:
     return ONE_BY_ONE / (time.perf_counter() - began)
 
 
+def vm_run(job: int) -> str:
+    """The run's id on its VM."""
+    return f"{job:032x}"
+
+
 class Parts:
     """In the place of the bucket: a job's journal, already here."""
 
-    def __init__(self) -> None:
-        self.coming: Iterator[bytes] = iter([begin()])
+    def __init__(self, job: int) -> None:
+        self.coming: Iterator[bytes] = iter([begin(job)])
         self.records = 0
 
     def read(self, name: str) -> bytes:
@@ -93,8 +102,8 @@ class Parts:
         return part
 
 
-def play(uri: str, parts: Iterable[bytes]) -> float:
-    """Points a second from the journal's bytes to the last batch's answer."""
+def play(uri: str, journals: Sequence[Iterable[bytes]], at_once: int = 1) -> float:
+    """Points a second from the bytes of the jobs' journals, in parts, to the last batch's answer."""
     from hydra_gce.bucket import SweepNames
     from hydra_gce.jobs import JobState, JobStatus
     from hydra_gce.tracking.relay.destination import Destination
@@ -103,22 +112,46 @@ def play(uri: str, parts: Iterable[bytes]) -> float:
     from hydra_gce.tracking.relay.runs import Runs, TrackedSweep
 
     sweep = TrackedSweep(
-        f"bench-{time.time_ns()}", STARTED_MS / 1000, "p", "local", {0: []}, experiment="bench"
+        f"bench-{time.time_ns()}",
+        STARTED_MS / 1000,
+        "p",
+        "local",
+        {num: [] for num in range(len(journals))},
+        experiment="bench",
     )
     to = Destination(uri, sweep.name)
     runs = Runs(to, sweep)
     runs.make()
-    journal = Parts()
-    bucket: Any = journal
-    job = JobRelay(bucket, SweepNames(sweep.name), 0, to, runs, Refusals())
-    status = JobStatus(0, JobState.RUNNING, 1, journal_parts=sys.maxsize)
-    job.play(status)
-    job.tell(status)
-    journal.coming, journal.records = iter(parts), 0
+    buckets: list[Any] = [Parts(num) for num in range(len(journals))]
+    names = SweepNames(sweep.name)
+    jobs = [JobRelay(bucket, names, num, to, runs, Refusals()) for num, bucket in enumerate(buckets)]
+
+    def carry_over(num: int) -> None:
+        status = JobStatus(num, JobState.RUNNING, 1, journal_parts=sys.maxsize)
+        jobs[num].play(status)
+        jobs[num].tell(status)
+
+    for num, journal in enumerate(journals):
+        carry_over(num)  # the run is there, and what is open is open
+        buckets[num].coming, buckets[num].records = iter(journal), 0
     began = time.perf_counter()
-    job.play(status)
-    job.tell(status)
-    return journal.records / (time.perf_counter() - began)
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(carry_over, range(len(journals))))
+    points: int = sum(bucket.records for bucket in buckets)
+    return points / (time.perf_counter() - began)
+
+
+def side_by_side(directory: Path, rounds: int) -> tuple[float, float]:
+    """Points a second of several runs into a server: one after the other, and as many at once as the relay does."""
+    points = POINTS // RUNS
+    journals = [[b"".join(lines(points, num))] for num in range(RUNS)]
+    speeds: dict[int, list[float]] = {1: [], RUNS: []}
+    with MLflowServer(directory, workers=WORKERS) as server:
+        for number in range(rounds):
+            for at_once in sorted(speeds, reverse=bool(number % 2)):
+                speeds[at_once].append(play(server.uri, journals, at_once))
+    alone, together = (statistics.median(values) for values in speeds.values())
+    return alone, together
 
 
 def call_cost(directory: Path, rounds: int) -> tuple[float, float]:
@@ -173,7 +206,7 @@ def play_points(points: int, directory: str) -> None:
                 batch = []
         yield b"".join(batch)
 
-    play(f"sqlite:///{directory}/million.db", parts())
+    play(f"sqlite:///{directory}/million.db", [parts()])
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -198,14 +231,15 @@ def main() -> None:
                 rounds = []
                 for number in range(arguments.rounds):
                     if number % 2:
-                        ours, best = play(uri, parts), ceiling(uri)
+                        ours, best = play(uri, [parts]), ceiling(uri)
                     else:
-                        best, ours = ceiling(uri), play(uri, parts)
+                        best, ours = ceiling(uri), play(uri, [parts])
                     rounds.append((best, ours, one_by_one(uri)))
                 best, ours, single = (statistics.median(values) for values in zip(*rounds, strict=True))
                 of_best = statistics.median(relay / full for full, relay, _ in rounds)
                 speeds = [f"{speed:,.0f}" for speed in (best, ours, single)]
                 rows.append([kind, *speeds, f"{of_best:.2f}x", f"{ours / single:.0f}x"])
+        alone, together = side_by_side(directory / "several", arguments.rounds)
         nothing, cost = call_cost(directory, arguments.rounds)
         most = None if arguments.no_million else million(directory)
     header = [
@@ -220,6 +254,8 @@ def main() -> None:
         page.circumstances(["mlflow", "sqlalchemy", "hydra-gce-launcher"], load)
         + f"\nMedian of {arguments.rounds} rounds, turn by turn; {POINTS:,} records of one metric each.\n\n"
         + page.table(header, rows)
+        + f"\n{RUNS} runs of {POINTS // RUNS:,} points each into a server with {WORKERS} workers: "
+        f"{alone:,.0f} points a second one after the other, {together:,.0f} side by side ({together / alone:.2f}x).\n"
         + f"\nOne `mlflow.log_metric` on a VM: {cost:.0f} µs; into a store that does nothing: {nothing:.0f} µs.\n"
         + (f"\nA journal of a million points: {most:,.0f} MB of memory at most.\n" if most else "")
     )
