@@ -13,7 +13,7 @@ import re
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -115,6 +115,12 @@ class Checkpoints:
         """The newest one on the disk."""
         steps = self.steps()
         return self.path(steps[-1]) if steps else None
+
+    def last_good(self) -> Path | None:
+        """The newest one, once what is being written is on the disk or has failed."""
+        if self._writing is not None:
+            wait([self._writing])
+        return self.newest()
 
     def steps(self) -> list[int]:
         """The steps of which there is a checkpoint, in order."""

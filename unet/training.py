@@ -65,7 +65,9 @@ def train(
         TerminationSignal() as termination,
         checkpoints,
         checkpoint_models(run.run_id, state, checkpoints, Description.of(settings, dataset.training.white)),
-        Progress(run, settings, output_dir, now.step, stream.files_of, checkpoints.newest, clock) as progress,
+        Progress(
+            run, settings, output_dir, now.step, stream.files_of, checkpoints.last_good, clock
+        ) as progress,
     ):
         now.run_id = run.run_id
         batches = progress.waiting_for(stream.batches(now.step, trainer.steps_per_call))

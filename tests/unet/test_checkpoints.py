@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,23 @@ def test_a_state_is_written_as_it_was_when_it_was_saved(
     checkpoints.restore_newest(state)
     assert state.notes.step == 1
     np.testing.assert_array_equal(np.asarray(kernel.value), 1)
+
+
+def test_the_last_good_one_may_be_under_way_still(
+    state: TrainingState, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, write = threading.Event(), Checkpoints._write
+
+    def write_slowly(self: Checkpoints, *arguments: Any) -> None:
+        begun.set()
+        time.sleep(0.3)
+        write(self, *arguments)
+
+    monkeypatch.setattr(Checkpoints, "_write", write_slowly)
+    with Checkpoints(directory, TrainerSettings()) as checkpoints:
+        save(checkpoints, state, 1)
+        assert begun.wait(30)
+        assert checkpoints.last_good() == checkpoints.path(1)
 
 
 def test_metrics_that_mlflow_has_not_confirmed_are_kept(state: TrainingState, directory: Path) -> None:
