@@ -48,7 +48,7 @@ class HydraSweep:
         if self.single:
             self._sweep = Sweep(self.settings, stream=sys.stderr, single=True)
         else:
-            self._sweep = Sweep(self.settings)
+            self._sweep = Sweep(self.settings, more=not asks_once(self.config.hydra.sweeper))
 
     def launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> list[JobReturn]:
         """Runs one batch, a VM for each point, and returns what Hydra expects, in the points' order."""

@@ -131,7 +131,8 @@ class Settings:
     tracking: Tracking = field(default_factory=Tracking)
     # At most so many VMs at once. null: one for each point.
     max_vms: int | None = None
-    # How long a VM that has run out of jobs waits for another before it deletes itself.
+    # How long a VM that has run out of jobs waits for another before it deletes itself: one of this batch of points, or
+    # of the sweeper's next. What waits costs as what works.
     keep_warm_s: float = 0.0
     # For how many minutes to go on asking where no place has a VM and none of the sweep's runs.
     wait_for_room_minutes: float = 10.0

@@ -22,6 +22,8 @@ from hydra_gce.coming_back.resume import Decision, Earlier, Matching
 from hydra_gce.compute.process import ComputeProcess
 from hydra_gce.follow import background
 from hydra_gce.follow.follower import Follower
+from hydra_gce.follow.leave import delete_all
+from hydra_gce.follow.warm import WarmVMs
 from hydra_gce.follow.watching import Watching
 from hydra_gce.home import only_launch_in
 from hydra_gce.identity import Identity, note_end, register
@@ -80,16 +82,19 @@ class Sweep:
     """All batches that one launcher sends: one name, one parent run in MLflow.
 
     ``stream`` is where the person sees it. ``single``: one job, asked for as a plain run: what it prints goes to
-    stdout, and where such a one has completed in the directory, it is run again.
+    stdout, and where such a one has completed in the directory, it is run again. ``more``: batches may follow, also
+    after the last one.
     """
 
     settings: Settings
     stream: IO[str] = field(default_factory=lambda: sys.stdout)
     single: bool = False
+    more: bool = False
     _identity: Identity | None = None
 
     def __post_init__(self) -> None:
         self._matching = Matching({})
+        self._warm: WarmVMs | None = None
         echo = sys.stdout if self.single else None
         self._follower = Follower(self.settings, os.environ, stream=self.stream, echo=echo)
         self._tell = self._follower.tell
@@ -100,8 +105,18 @@ class Sweep:
         :raises Shown: see there.
         :raises interrupt.Detached: it goes on without us.
         """
+        keeps = self.more and self.settings.keep_warm_s > 0
         with self._begun(work) as batch:
-            return Watching(self._follower, batch).to_the_end()
+            warm, self._warm = self._warm, None
+            if warm is not None:
+                warm.taken_over()
+            watch = Watching(
+                self._follower, batch, finds_warm=warm is not None, keeps_warm=keeps
+            ).to_the_end()
+            if keeps:
+                sweep, sent = batch.identity.names.sweep, batch.plan.sent
+                self._warm = WarmVMs(batch.backend, batch.bucket.name, sweep, sent, self.stream)
+            return watch
 
     def leave(self, work: Work) -> Batch:
         """Sends one batch, and leaves the rest to a process in the background."""
@@ -134,6 +149,9 @@ class Sweep:
             reading = aside.submit(compute.quotas)
             keyed = aside.submit(compute.project_key)
             sent = cargo.send(bucket, packed)
+            if self._warm is not None and not self._warm.fit(sent):
+                self._tell("the environment has changed: the VMs that wait do not have it, and are deleted")
+                delete_all(compute, self._warm.sweep)
             way = mode.choose(
                 self.settings.tracking.mode,
                 os.environ,

@@ -44,13 +44,15 @@ def point(num: int, directory: Path) -> Point:
 
 @dataclass
 class Scene:
-    """``begun``: another launcher has begun the sweep, and sent its jobs."""
+    """``begun``: another launcher has begun the sweep, and sent its jobs. ``first``: the number of its first job."""
 
     backend: Backend
     bucket: Bucket
     candidates: list[Candidate]
     directory: Path
     jobs: int = 1
+    first: int = 0
+    finds_warm: bool = False
     settings: Settings = field(default_factory=Settings)
     now: float = 1_000_000.0
     news: list[str] = field(default_factory=list)
@@ -72,7 +74,7 @@ class Scene:
             pause=lambda seconds: None,
             rng=random.Random(7),
         )
-        points = [point(num, self.directory) for num in range(self.jobs)]
+        points = [point(num, self.directory) for num in range(self.first, self.first + self.jobs)]
         self.watch = Watch(
             self.bucket,
             self.names,
@@ -82,6 +84,7 @@ class Scene:
             points,
             self.news.append,
             clock=self.clock,
+            finds_warm=self.finds_warm,
         )
         for one in () if self.begun else points:
             self.bucket.write(self.names.status(one.num), b"", metadata=JobStatus(one.num).to_metadata())
@@ -101,7 +104,7 @@ class Scene:
         wait_until(lambda: not self.vms(), "all VMs are gone")
 
     def view(self, num: int) -> JobView:
-        return self.watch.views()[num]
+        return self.watch.views()[num - self.first]
 
     def says(self, part: str) -> bool:
         return self.times_said(part) > 0

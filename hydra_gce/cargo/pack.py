@@ -12,7 +12,7 @@ from hydra_gce.cargo.environment import Resolution
 from hydra_gce.cargo.snapshot import Snapshot
 from hydra_gce.cargo.wheel import Wheel
 from hydra_gce.cargo.worktree import find_root
-from hydra_gce.home import cache, sweep_records
+from hydra_gce.home import cache, home, sweep_records
 from hydra_gce.jobs import Placement
 from hydra_gce.settings import Settings
 
@@ -48,7 +48,7 @@ def pack(
     :raises EnvironmentUnsolvable: no set of packages meets the requirements.
     """
     root = code_root(settings, script, cwd)
-    left = dict.fromkeys([sweep_dir, *(Path(record.sweep_dir) for record in sweep_records())])
+    left = dict.fromkeys([sweep_dir, home(), *(Path(record.sweep_dir) for record in sweep_records())])
     outputs = [pattern for directory in left for pattern in _outputs(root, directory)]
     exclude = [*settings.code.exclude, *outputs]
     code = snapshot.take(root, settings.code.include, exclude, settings.code.max_mb * 1_000_000, cache())

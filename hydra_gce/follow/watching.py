@@ -12,7 +12,7 @@ from hydra_gce.cloud.unreachable import AWAY
 from hydra_gce.display import Display
 from hydra_gce.errors import Unreachable
 from hydra_gce.fleet import Fleet, said
-from hydra_gce.follow import background
+from hydra_gce.follow import background, warm
 from hydra_gce.follow.echo import Echo
 from hydra_gce.follow.follower import Follower
 from hydra_gce.follow.interrupt import INTERRUPTED, Detached, Interrupts, Wish
@@ -40,11 +40,16 @@ class Watching:
     """One batch, and everything that works on it in this process.
 
     Whoever does not hold the lease looks on: it changes nothing of the sweep, in the bucket or elsewhere.
+
+    ``finds_warm``: VMs of the batch before may wait for its jobs. ``keeps_warm``: its own may wait for the next one's.
     """
 
-    def __init__(self, follower: Follower, batch: Batch) -> None:
+    def __init__(
+        self, follower: Follower, batch: Batch, *, finds_warm: bool = False, keeps_warm: bool = False
+    ) -> None:
         self._follower = follower
         self._batch = batch
+        self._keeps_warm = keeps_warm
         self._names = names = batch.identity.names
         settings, ledger, tell = follower.settings, follower.ledger, follower.tell
         self._fleet = Fleet(
@@ -52,7 +57,8 @@ class Watching:
         )
         follower.estimate = self._estimated()
         bucket, key = batch.bucket, batch.identity.key
-        self._watch = Watch(bucket, names, key, self._fleet, settings, batch.plan.points, tell)
+        points = batch.plan.points
+        self._watch = Watch(bucket, names, key, self._fleet, settings, points, tell, finds_warm=finds_warm)
         self._keeper = Keeper(bucket, names.ledger, ledger)
         self._publisher = Publisher(bucket, names.view)
         relay = relay_to_mlflow(batch, follower.environ)
@@ -265,7 +271,14 @@ class Watching:
 
     def _see_to_the_end(self) -> tuple[SweepView, str]:
         """The last view, and what MLflow has not got."""
-        left = see_them_leave(self._batch.compute, self._names.sweep)
+        compute, sweep = self._batch.compute, self._names.sweep
+        keep_warm_s = self._follower.settings.keep_warm_s
+        if self._keeps_warm and not (self._cancelling or self._watch.over_budget):
+            left = warm.waiting_said(compute, sweep, keep_warm_s)
+        elif keep_warm_s:
+            left = warm.delete(compute, self._batch.bucket, sweep)
+        else:
+            left = see_them_leave(compute, sweep)
         trouble = self._playback.close(lambda: self._display.update(self._view(left)))
         if not trouble:  # else another launch here finds all jobs done, and brings what MLflow has not got
             note_end(self._batch.identity, time.time())

@@ -40,6 +40,22 @@ class Board:
         """The VMs that hold stock and quota: one that is being shut down does so to its end."""
         return {name for name, one in self.instances.items() if one.status not in (*OFF, QUEUED)}
 
+    @property
+    def idle(self) -> int:
+        """How many VMs run that are no job's."""
+        busy = {track.instance for track in self.tracks.values()} | set(self.workers())
+        return sum(
+            self.is_alive(name) and one.status != QUEUED and name not in self.deleted
+            for name, one in self.instances.items()
+            if name not in busy
+        )
+
+    def made_at(self, instance: str, now: float) -> float:
+        """When the VM was made, as well as that is known."""
+        listed = self.instances.get(instance)
+        # Google's clock: where it is ahead of this one, a VM is no newer than now.
+        return self.since.get(instance) or (min(listed.created or now, now) if listed else now)
+
     def is_held(self, track: Track) -> bool:
         """Whether a VM that was made for another job works on it."""
         status = track.status

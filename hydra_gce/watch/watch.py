@@ -24,10 +24,16 @@ from hydra_gce.watch.past import Past
 from hydra_gce.watch.thrift import Thrift
 from hydra_gce.watch.track import Track
 
+_WARM_S = 20.0
+"""So soon a VM that waits has taken a job: it looks every second, and some have many to look through."""
+
 
 @dataclass
 class Watch:
-    """Follows the jobs of one batch until each has a result. ``tell`` takes lines for the person."""
+    """Follows the jobs of one batch until each has a result. ``tell`` takes lines for the person.
+
+    ``finds_warm``: VMs of the batch before may be there, and take its jobs.
+    """
 
     bucket: Bucket
     names: SweepNames
@@ -37,11 +43,13 @@ class Watch:
     points: Sequence[Point]
     tell: Callable[[str], None]
     clock: Callable[[], float] = time.time
+    finds_warm: bool = False
 
     def __post_init__(self) -> None:
         bucket, names, fleet, settings = self.bucket, self.names, self.fleet, self.settings
         self.tracks = {point.num: Track(point) for point in self.points}
         self._ticked = False
+        self._warm_until = self.clock() + _WARM_S if self.finds_warm else 0.0
         self._budget = Budget.of(settings)
         self._board = board = Board(self.tracks)
         self._demand = Demand(fleet, settings, self._budget, self.tell, self.clock)
@@ -68,8 +76,9 @@ class Watch:
             self._thrift.keep_within(self._budget)
         self._thrift.tidy()
         if not self._thrift.over_budget:
-            wanting = (one for one in self.tracks.values() if one.wants_vm and not self._board.is_held(one))
-            self._demand.ask(wanting, self._board.made)
+            wanting = [one for one in self.tracks.values() if one.wants_vm and not self._board.is_held(one)]
+            warm = self._board.idle if self.clock() < self._warm_until else 0
+            self._demand.ask(wanting[warm:], self._board.made)
         self._ticked = True
 
     def close(self) -> None:
@@ -86,6 +95,10 @@ class Watch:
     def placed(self) -> bool:
         """Whether each job has a VM, or an answer that there is none to be had now."""
         return self._ticked and not self.fleet.searching
+
+    @property
+    def over_budget(self) -> bool:
+        return self._thrift.over_budget
 
     @property
     def done(self) -> bool:
@@ -139,7 +152,7 @@ class Watch:
                 self._demand.has_none(track, answer, others, started)
 
     def _look_at_vms(self) -> None:
-        if any(track.vms for track in self.tracks.values()):
+        if self.finds_warm or any(track.vms for track in self.tracks.values()):
             before = self._board.holding
             self._board.instances = self.fleet.instances()
             self._demand.left(before - self._board.holding)
@@ -194,6 +207,6 @@ class Watch:
         elif status is not None and status.instance and self._board.is_alive(status.instance):
             # Another job's VM took it.
             track.instance, track.zone, track.state = status.instance, status.zone, status.state
-            track.placed = self._board.since.get(status.instance, self.clock())
+            track.placed = self._board.made_at(status.instance, self.clock())
         elif track.instance:
             self._losses.check(track)
