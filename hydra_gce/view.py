@@ -67,7 +67,7 @@ class SweepView:
     ``mlflow`` is where to see the runs: an address, or the command that opens it. ``mlflow_share`` of the records that
     have piled up is there, None where few have. ``outlook`` is what the sweep will come to, once finished jobs tell
     ("about $0.13 in all"). ``sought`` says which return values are the best ("highest", "lowest"), empty where neither
-    the sweeper nor a name tells.
+    the sweeper nor a name tells. ``earlier_cost`` is that of the sweeper's batches before this one, US dollars.
     """
 
     sweep: str
@@ -89,9 +89,11 @@ class SweepView:
     notes: list[str] = field(default_factory=list)
     outlook: str = ""
     sought: str = ""
+    earlier_cost: Decimal = Decimal(0)
 
     @property
     def cost(self) -> Decimal:
+        """Of its jobs."""
         return sum((job.cost for job in self.jobs), Decimal(0))
 
 
@@ -105,6 +107,7 @@ def from_json(content: bytes) -> SweepView:
     known = _known(SweepView, json.loads(content))
     known["jobs"] = [_job(one) for one in known["jobs"]]
     known["news"] = [(float(when), str(text)) for when, text in known.get("news", [])]
+    known["earlier_cost"] = Decimal(known.get("earlier_cost", "0"))
     return SweepView(**known)
 
 

@@ -222,7 +222,9 @@ def _few(nums: Sequence[int]) -> str:
 
 
 def _closing_lines(view: SweepView, width: int) -> list[Text]:
-    in_all = f"{money(view.cost)} in all"
+    in_all = f"{money(view.cost + view.earlier_cost)} in all"
+    if view.earlier_cost:
+        in_all = f"{money(view.cost)} for these points, {in_all}"
     if view.backend == "local":
         in_all += f" {NOTHING_CHARGED}"
     left = f"{clean(view.vms_left)} · {in_all}" if view.vms_left else in_all

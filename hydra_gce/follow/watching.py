@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 from hydra_gce.cloud.unreachable import AWAY
@@ -312,14 +313,16 @@ class Watching:
 
     def _own_view(self, left: str) -> SweepView:
         batch, watch, playback, follower = self._batch, self._watch, self._playback, self._follower
-        outlook = estimate.outlook(follower.ledger, watch.tracks, watch.finished, time.time())
+        ledger, now = follower.ledger, time.time()
+        outlook = estimate.outlook(ledger, watch.tracks, watch.finished, now)
+        earlier = [num for num in ledger.jobs() if num not in watch.tracks]
         return SweepView(
             sweep=self._names.sweep,
             project=batch.backend.project,
             backend=batch.backend.kind,
             jobs=playback.with_runs(watch.views()),
             started=batch.identity.started,
-            now=time.time(),
+            now=now,
             machine=_machine_said(batch.candidates[0]),
             estimate=follower.estimate,
             code=batch.plan.code,
@@ -332,6 +335,7 @@ class Watching:
             vms_left=left,
             outlook=str(outlook or ""),
             sought=batch.plan.sought,
+            earlier_cost=sum((ledger.bill(num, now)[0] for num in earlier), Decimal(0)),
         )
 
 

@@ -333,6 +333,11 @@ def test_the_end_says_attempts_time_cost_run_and_where_everything_lies() -> None
     assert "no VM is left · $0.071 in all" in text
 
 
+def test_what_the_batches_before_have_cost_is_in_the_sum() -> None:
+    ended = view([done(4, 0.8, cost=Decimal("0.02"))], vms_left="no VM is left", earlier_cost=Decimal("0.11"))
+    assert "no VM is left · $0.020 for these points, $0.130 in all" in at_end(ended)
+
+
 def test_a_failure_has_its_cause_and_the_way_to_its_log() -> None:
     text = at_end(view([done(0, 0.8), job(2, JobState.FAILED, note="out of memory in step 12")]))
     assert re.search(r"2 +lr=1e-2 +failed", text)

@@ -40,6 +40,7 @@ def test_vms_wait_for_the_next_batch_and_are_deleted_when_none_comes(
     assert ended.code == 0, ended.said
     assert vms_made(engine, ended.sweep) == 2, ended.said
     assert "2 VMs wait for the next points, for 300 s" in ended.out
+    assert ended.out.count("for these points, ") == 2, "of three batches, the first has none before it"
     assert ended.out.rstrip().endswith("no VM is left")
     assert vms_there(engine, ended.sweep) == []
     assert "no launcher wrote down" not in hydra_gce("cost", ended.sweep).out

@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 import pytest
 from google.api_core.exceptions import ServiceUnavailable
@@ -17,7 +18,8 @@ from hydra_gce.view import JobView, SweepView, to_json
 from tests.patience import wait_until
 
 NAME = "sweeps/calm-otter/view.json"
-VIEW = SweepView("calm-otter", "p", "local", [JobView(0, ["x=1"], JobState.RUNNING)], 1000.0, 1001.0)
+JOBS = [JobView(0, ["x=1"], JobState.RUNNING)]
+VIEW = SweepView("calm-otter", "p", "local", JOBS, 1000.0, 1001.0, earlier_cost=Decimal("0.25"))
 
 
 @dataclass
