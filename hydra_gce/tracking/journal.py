@@ -239,8 +239,13 @@ class Journal:
             self._end = self._read_on(self._end, size)
 
     def _read_on(self, end: _End, size: int) -> _End:
-        """The end of a file of ``size`` bytes, whose torn end is cut off."""
+        """The end of a file of ``size`` bytes, or more by now, whose torn end is cut off.
+
+        :raises JournalDamaged: it is shorter than it was.
+        """
         known, _ = end
+        if size < known and os.lseek(self._fd, 0, os.SEEK_END) < known:
+            raise JournalDamaged(f"{self.path} was cut off: records of MLflow are missing in it")
         new = os.pread(self._fd, size - known, known) if size > known else b""
         whole = new.rfind(b"\n") + 1
         if whole < len(new):

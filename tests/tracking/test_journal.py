@@ -72,6 +72,15 @@ def test_a_torn_end_is_left_for_later_and_cut_off_by_the_next_writer(path: Path)
     assert decode((parts.new_part() or b"").rstrip(), "part").seq == 2
 
 
+def test_a_journal_that_somebody_cut_off_is_not_written_on(path: Path) -> None:
+    journal = Journal(path)
+    for step in range(3):
+        log(journal, "loss", step)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(JournalDamaged, match=r"journal\.jsonl was cut off"):
+        log(journal, "loss", 3)
+
+
 def _write_many(path: Path, count: int) -> None:
     journal = Journal(path)
     for step in range(count):
