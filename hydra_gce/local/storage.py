@@ -103,12 +103,15 @@ class CloudStorage:
             )
 
     def keep_running(self) -> None:
-        """Start it again if it has died."""
+        """Start it again if it has died; where that fails, with the next look."""
         with self._guard:
             if self._process is not None and self._process.poll() is not None:
                 _log.error("Cloud Storage ended with code %s; starting it again", self._process.returncode)
-                self._close()
-                self._open()
+                self._close_proxy()
+                try:
+                    self._open()
+                except (StorageError, OSError) as error:  # another process may have its port for a moment
+                    _log.error("%s", error)
 
     def stop(self) -> None:
         """End it; its files stay."""
@@ -117,9 +120,7 @@ class CloudStorage:
             self._parent.shutdown()
 
     def _close(self) -> None:
-        if self._proxy is not None:
-            self._proxy.close()
-            self._proxy = None
+        self._close_proxy()
         if self._process is None:
             return
         self._process.terminate()
@@ -130,6 +131,11 @@ class CloudStorage:
             self._process.wait()
         self._process = None
         self._pid_file.unlink(missing_ok=True)
+
+    def _close_proxy(self) -> None:
+        if self._proxy is not None:
+            self._proxy.close()
+            self._proxy = None
 
     @property
     def _pid_file(self) -> Path:
