@@ -110,10 +110,9 @@ class Sweep:
             warm, self._warm = self._warm, None
             if warm is not None:
                 warm.taken_over()
-            watch = Watching(
-                self._follower, batch, finds_warm=warm is not None, keeps_warm=keeps
-            ).to_the_end()
-            if keeps:
+            watching = Watching(self._follower, batch, finds_warm=warm is not None, keeps_warm=keeps)
+            watch = watching.to_the_end()
+            if watching.left_warm:
                 sweep, sent = batch.identity.names.sweep, batch.plan.sent
                 self._warm = WarmVMs(batch.backend, batch.bucket.name, sweep, sent, self.stream)
             return watch

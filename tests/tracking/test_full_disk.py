@@ -41,6 +41,7 @@ def test_a_writer_waits_until_there_is_room_and_nothing_is_missing(disk: Path) -
     assert verify(journal.path) == len(written)  # no half of a line lies there meanwhile
     (disk / "checkpoint").unlink()
     writer.join(100)
+    assert written == list(range(20))
     assert verify(journal.path) == 20
 
 
